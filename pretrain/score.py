@@ -1,0 +1,81 @@
+#!/usr/bin/env python
+"""Score a release on a folder of evaluation sets: MASE and WQL relative to seasonal naive, and coverage.
+
+    python pretrain/score.py runs/tsar-tiny/release --data ../shared/data/dev_eval
+
+Works on arrays, without frames, so it is quick enough to run after every experiment. Each set is a parquet file with
+the columns item_id, target (list of float), prediction_length and seasonality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tsar.baselines import seasonal_naive
+from tsar.decode import decode
+from tsar.hub import load_model, resolve_device
+from tsar.metrics import coverage, mean_absolute_scaled_error, seasonal_error, weighted_quantile_loss
+from tsar.model.decoder import Decoder
+from tsar.windows import make_batches
+
+
+def forecast_all(model: Decoder, pasts: list[np.ndarray], horizon: int, context_length: int) -> np.ndarray:
+    values, offsets = np.concatenate(pasts), np.cumsum([0, *map(len, pasts)])
+    quantiles = np.full((len(pasts), horizon, len(model.config.quantile_levels)), np.nan)
+    batches = make_batches(
+        values, offsets, context_length=context_length, patch_length=model.config.patch_length, points_per_batch=1 << 18
+    )
+    for batch in batches:
+        quantiles[batch.rows] = decode(model, batch.context, horizon)
+    return quantiles
+
+
+def score_set(model: Decoder, path: Path, context_length: int, limit: int) -> dict[str, float | str]:
+    table = pq.read_table(path)
+    horizon, season = table["prediction_length"][0].as_py(), table["seasonality"][0].as_py()
+    targets = [np.asarray(target, dtype=float) for target in table["target"].to_pylist()]
+    if limit and len(targets) > limit:
+        targets = [targets[i] for i in np.random.default_rng(0).choice(len(targets), limit, replace=False)]
+    pasts, actual = [t[:-horizon] for t in targets], np.stack([t[-horizon:] for t in targets])
+    scales = np.array([seasonal_error(past, season) for past in pasts])
+    levels = model.config.quantile_levels
+    naive = np.stack([seasonal_naive(past, horizon, season) for past in pasts])
+    quantiles = forecast_all(model, pasts, horizon, context_length)
+    median = quantiles[..., len(levels) // 2]
+    mase, wql = mean_absolute_scaled_error(actual, median, scales), weighted_quantile_loss(actual, quantiles, levels)
+    return {
+        "set": path.stem,
+        "MASE": mase,
+        "WQL": wql,
+        "rel_MASE": mase / mean_absolute_scaled_error(actual, naive, scales),
+        "rel_WQL": wql / weighted_quantile_loss(actual, np.repeat(naive[..., None], len(levels), -1), levels),
+        "coverage_error": float(np.abs(coverage(actual, quantiles) - levels).mean()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("release", help="name or folder")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--context-length", type=int, help="default: the release's own")
+    parser.add_argument("--limit", type=int, default=0, help="series a set, drawn with a fixed seed; 0 = all")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    model = load_model(args.release, str(resolve_device("auto")))
+    context_length = args.context_length or model.config.context_length
+    rows = [score_set(model, path, context_length, args.limit) for path in sorted(args.data.glob("*.parquet"))]
+    for row in rows:
+        print("{set:30s} rel_MASE {rel_MASE:.3f}  rel_WQL {rel_WQL:.3f}  coverage error {coverage_error:.3f}".format(**row))
+    total = {key: float(np.exp(np.mean(np.log([row[key] for row in rows])))) for key in ("rel_MASE", "rel_WQL")}
+    print(f"AGGREGATE rel_MASE {total['rel_MASE']:.4f} rel_WQL {total['rel_WQL']:.4f}")
+    if args.json:
+        args.json.write_text(json.dumps({"release": args.release, "total": total, "sets": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

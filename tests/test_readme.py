@@ -1,0 +1,57 @@
+"""What the README and the docs show runs, as it stands there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tsar.cli import make_parser
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+MAX_README_LINES = 150
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def by_name(page: Path) -> str:
+    return page.name
+
+
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+COMMANDS = sorted({line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()})
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=by_name)
+def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("tsar ")])
+def test_commands_are_understood(command):
+    options = make_parser().parse_args(shlex.split(command)[1:])
+    recipe = getattr(options, "recipe", None)
+    assert recipe is None or (ROOT / recipe).is_file() or (ROOT / "pretrain" / "recipes" / f"{recipe}.yaml").is_file()
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("./scripts/")])
+def test_scripts_are_there(command):
+    script = ROOT / shlex.split(command)[0]
+    assert script.is_file()
+    assert script.stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    assert [target for target in targets if "://" not in target and not (page.parent / target).exists()] == []
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < MAX_README_LINES

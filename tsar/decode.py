@@ -1,0 +1,139 @@
+"""Model -> distribution: quantiles for any horizon.
+
+Up to ``output_length`` points the last token answers directly. Further ahead, hidden tokens stand for the future and
+each answers for what follows it, so that up to ``config.one_pass_length`` points come out of one pass, with the spread
+that the model learned for such a distance. Beyond that the quantile paths are fed back together: each of the Q paths
+continues with its own forecast of Q quantiles, and the Q x Q values are one law again. The median alone is never fed
+back, since bands would stop growing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tsar.model.cache import Cache
+from tsar.model.decoder import Decoder
+
+Z_LIMIT = 30.0  # sinh(30) = 5e12 deviations: a bound against overflow, far outside of any forecast
+
+
+@torch.inference_mode()
+def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: int) -> npt.NDArray[np.float64]:
+    """Forecast a batch of windows.
+
+    Parameters
+    ----------
+    model
+        The decoder, in evaluation mode.
+    context
+        (B, L) float64, right-aligned, NaN where missing; L a multiple of ``patch_length``.
+    prediction_length
+        F, any number from 1.
+
+    Returns
+    -------
+    ndarray
+        (B, F, Q) float64 in data units, ascending along Q; NaN in windows without an observed value; equal to the
+        constant in windows that never vary.
+
+    Notes
+    -----
+    Deterministic. Invariants: cached = uncached, batch = one by one (tests/unit/test_decode.py).
+    """
+    device = next(model.parameters()).device
+    values = torch.from_numpy(context).to(device)
+    observed = torch.isfinite(values)
+    unseen = ~observed.any(1)
+    quantiles = _one_pass(model, values, observed, min(prediction_length, model.config.one_pass_length))
+    if quantiles.shape[1] < prediction_length:
+        quantiles = _feed_back(model, values, observed, quantiles, prediction_length)
+    quantiles[unseen] = torch.nan
+    result: npt.NDArray[np.float64] = quantiles.cpu().numpy()
+    return result
+
+
+def decode_within_memory(
+    model: Decoder, context: npt.NDArray[np.float64], prediction_length: int
+) -> npt.NDArray[np.float64]:
+    """As `decode`; a batch that does not fit into memory is halved until it does."""
+    try:
+        return decode(model, context, prediction_length)
+    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; a plain RuntimeError from the CPU's allocator
+        if len(context) == 1 or not _is_out_of_memory(error):
+            raise
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(context) // 2
+    parts = (context[:half], context[half:])
+    return np.concatenate([decode_within_memory(model, part, prediction_length) for part in parts])
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _one_pass(model: Decoder, values: Tensor, observed: Tensor, horizon: int, cache: Cache | None = None) -> Tensor:
+    """Quantiles (B, horizon, Q) of what follows the windows; with a cache, only tokens after what it holds are read."""
+    config = model.config
+    hidden = -(-max(horizon - config.output_length, 0) // config.patch_length)
+    pad = hidden * config.patch_length
+    tokens = model.tokenizer.encode(
+        torch.nn.functional.pad(values, (0, pad)), torch.nn.functional.pad(observed, (0, pad))
+    )
+    tokens = tokens.after(cache.num_tokens if cache is not None else 0)
+    z = model(tokens, cache=cache, last=hidden + 1).clamp(-Z_LIMIT, Z_LIMIT).to(values.dtype)
+    state = tokens.state.at(slice(-hidden - 1, None))
+    quantiles = state.denormalize(z.flatten(2)).view(z.shape)
+    stride = config.output_length // config.patch_length
+    answering = [*range(0, hidden, stride), hidden]  # each answers for one output_length; the last may overlap
+    parts, filled = [], 0
+    for token in answering:
+        reach = token * config.patch_length + config.output_length
+        parts.append(quantiles[:, token, config.output_length - (reach - filled) :])
+        filled = reach
+    return torch.cat(parts, 1)[:, :horizon]
+
+
+def _feed_back(model: Decoder, values: Tensor, observed: Tensor, quantiles: Tensor, horizon: int) -> Tensor:
+    """Continue each quantile path with its own forecast until the horizon is reached."""
+    batch, _, num_levels = quantiles.shape
+    length = quantiles.shape[1] // model.config.patch_length * model.config.patch_length
+    rows = torch.arange(batch, device=values.device).repeat_interleave(num_levels)
+    cache = Cache.empty(model.config.num_layers) if model.config.scaling == "causal" else None
+    if cache is not None:
+        model.trunk(model.tokenizer.encode(values, observed), cache=cache)
+        cache = cache.select(rows, cache.num_tokens)
+    paths, seen = values[rows], observed[rows]
+    while quantiles.shape[1] < horizon:
+        new = quantiles[:, -length:].transpose(1, 2).reshape(batch * num_levels, -1)
+        paths, seen = torch.cat([paths, new], 1), torch.cat([seen, torch.ones_like(new, dtype=torch.bool)], 1)
+        read = paths.shape[1] // model.config.patch_length
+        step = min(length, horizon - quantiles.shape[1])
+        ahead = _one_pass(model, paths, seen, step, cache)
+        if cache is not None:
+            cache = cache.select(torch.arange(len(rows), device=rows.device), read)
+        pool = ahead.view(batch, num_levels, step, num_levels).transpose(1, 2).flatten(2)
+        quantiles = torch.cat([quantiles, _pooled_quantiles(pool, model.levels.to(pool.dtype))], 1)
+        length = step
+    return quantiles
+
+
+def _pooled_quantiles(pool: Tensor, levels: Tensor) -> Tensor:
+    """Quantiles (B, F, Q) of the law that gives each of the pooled values (B, F, Q * Q) the weight of its two levels.
+
+    A value at level p stands for the probability between the midpoints to its neighbouring levels.
+    """
+    edges = torch.cat([levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)])
+    share = edges.diff()
+    weight = (share[:, None] * share[None, :]).flatten()
+    ordered, order = pool.sort(-1)
+    mass = weight[order].cumsum(-1) - weight[order] / 2
+    index = torch.searchsorted(mass.contiguous(), levels.expand(*mass.shape[:-1], -1).contiguous())
+    index = index.clamp(1, mass.shape[-1] - 1)
+    left, right = mass.gather(-1, index - 1), mass.gather(-1, index)
+    share_right = ((levels - left) / (right - left)).clamp(0, 1)
+    low, high = ordered.gather(-1, index - 1), ordered.gather(-1, index)
+    return low + share_right * (high - low)

@@ -1,0 +1,178 @@
+"""The exceptions and warnings of tsar.
+
+Every error tsar raises on purpose derives from :class:`TsarError` and from the builtin that fits, so that both
+``except TsarError`` and ``except ValueError`` work. Each carries a ``code`` that is stable between releases; `CODES`
+lists them all and ``docs/errors.md`` has a paragraph for each (``tests/unit/test_errors.py`` compares the two).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        # frame: what is wrong with the user's table
+        "frame.not_a_frame": "the input is not a pandas, polars or pyarrow table",
+        "frame.empty": "the frame has no rows",
+        "frame.missing_column": "a column that was asked for is not in the frame",
+        "frame.duplicate_column": "a column name occurs more than once",
+        "frame.bad_id": "the id column holds values that cannot name a series",
+        "frame.null_id": "an id is missing",
+        "frame.null_timestamp": "a timestamp is missing",
+        "frame.bad_timestamp": "a timestamp is neither a date-time, an ISO 8601 string nor an integer",
+        "frame.mixed_time_zones": "the timestamps of one column are in different time zones",
+        "frame.duplicate_timestamp": "an item has two rows for the same timestamp",
+        "frame.non_numeric_target": "a target value is not a number",
+        "frame.infinite_target": "a target value is infinite",
+        "frame.gap": "rows are missing and gaps='raise' refuses to insert them",
+        "frame.too_many_gaps": "closing the gaps would need far more rows than were given",
+        # frequency: what is wrong with the time axis
+        "frequency.unknown_alias": "the text is not a pandas frequency alias",
+        "frequency.unsupported": "a valid frequency that these timestamps, or tsar, cannot use",
+        "frequency.cannot_infer": "no item has the three rows that inferring a frequency takes",
+        "frequency.irregular": "the timestamps of an item are on no regular grid",
+        "frequency.mixed": "the items of one frame have different frequencies",
+        "frequency.off_grid": "a timestamp is not on the grid of the frequency that was given",
+        "frequency.out_of_range": "the future timestamps do not fit in the type of the timestamps",
+        # option: arguments of public functions
+        "option.invalid": "an argument has a value that is not allowed",
+        "option.quantile_level": "a quantile level is not strictly between 0 and 1, or comes twice",
+        "option.prediction_length": "the prediction length is missing or not a positive integer",
+        # forecaster, models and releases
+        "forecaster.not_fitted": "the forecaster has not seen data yet",
+        "model.unknown_name": "no model of this name is known",
+        "model.bad_config": "a model configuration is not valid",
+        "release.missing_file": "a file of a release is not there",
+        "release.bad_hash": "a file of a release differs from its manifest",
+        "release.bad_manifest": "the manifest of a release cannot be read",
+        "release.unsafe_path": "a release names a file outside its own folder",
+        # training
+        "recipe.unknown_key": "a recipe has a key that tsar does not know",
+        "recipe.bad_value": "a value in a recipe is not allowed",
+        "recipe.missing_file": "a file that a recipe names is not there",
+        "corpus.missing": "the training corpus is not there",
+        "corpus.bad_shard": "a shard of the corpus cannot be used",
+        "corpus.bad_manifest": "the manifest of a corpus cannot be used",
+        "corpus.forbidden": "a source of the corpus must not be trained on",
+        "checkpoint.invalid": "a checkpoint is incomplete or damaged",
+        "checkpoint.busy": "another run is writing to this folder",
+        "training.nan_loss": "the training loss is not finite",
+        # surroundings
+        "dependency.missing": "an optional package is not installed",
+        "device.unavailable": "the device that was asked for is not there",
+        "cli.bad_input": "the command line cannot use this input",
+    }
+)
+"""Every error code and, in one line, what it means."""
+
+_ITEMS_SHOWN = 3
+
+
+class TsarError(Exception):
+    """Root of all errors that tsar raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, where, and what was expected.
+    code : str
+        One of `CODES`, for example ``"frame.duplicate_timestamp"``.
+    item_ids : iterable, optional
+        The items concerned, the first offender first.
+    hint : str, optional
+        What to do about it.
+
+    Attributes
+    ----------
+    message, code, item_ids, hint
+        As given; `item_ids` is a tuple, empty where no item is to blame.
+
+    Raises
+    ------
+    KeyError
+        If `code` is not one of `CODES`: a mistake inside tsar, not the user's.
+    """
+
+    def __init__(self, message: str, *, code: str, item_ids: Iterable[Any] = (), hint: str | None = None) -> None:
+        if code not in CODES:
+            raise KeyError(f"{code!r} is not an error code of tsar; add it to tsar.errors.CODES and docs/errors.md")
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.item_ids = tuple(item_ids)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Message, items, hint and code in one line."""
+        parts = [f"{self.message.rstrip('.')}{_describe_items(self.item_ids)}."]
+        if self.hint:
+            parts.append(f"Hint: {self.hint.rstrip('.')}.")
+        parts.append(f"[{self.code}]")
+        return " ".join(parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the keyword arguments, so that errors survive the way back from a worker process."""
+        state = {"code": self.code, "item_ids": self.item_ids, "hint": self.hint}
+        return _rebuild, (type(self), self.message, state)
+
+
+class FrameError(TsarError, ValueError):
+    """The user's frame cannot be used as it is."""
+
+
+class FrequencyError(TsarError, ValueError):
+    """The time axis of a frame, or a frequency that was given, cannot be used."""
+
+
+class OptionError(TsarError, ValueError):
+    """An argument has a value that is not allowed."""
+
+
+class NotFittedError(TsarError, ValueError, AttributeError):
+    """A forecaster was asked for something that needs `fit` first (bases as scikit-learn's error of this name)."""
+
+
+class ModelError(TsarError, ValueError):
+    """A model is unknown or its configuration is not valid."""
+
+
+class ReleaseError(TsarError, OSError):
+    """A published model is incomplete, damaged or unsafe."""
+
+
+class RecipeError(TsarError, ValueError):
+    """A training recipe is not valid."""
+
+
+class CorpusError(TsarError, ValueError):
+    """The training corpus cannot be used."""
+
+
+class CheckpointError(TsarError, OSError):
+    """A training checkpoint cannot be read or written."""
+
+
+class TrainingError(TsarError, RuntimeError):
+    """A training run cannot go on."""
+
+
+class MissingDependencyError(TsarError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class TsarWarning(UserWarning):
+    """Something was repaired, or a result is weaker than one might think."""
+
+
+def _rebuild(kind: type[TsarError], message: str, state: dict[str, Any]) -> TsarError:
+    return kind(message, **state)
+
+
+def _describe_items(item_ids: tuple[Any, ...]) -> str:
+    if not item_ids:
+        return ""
+    shown = ", ".join(repr(item_id) for item_id in item_ids[:_ITEMS_SHOWN])
+    more = f" and {len(item_ids) - _ITEMS_SHOWN} more" if len(item_ids) > _ITEMS_SHOWN else ""
+    return f" ({'item' if len(item_ids) == 1 else 'items'} {shown}{more})"

@@ -1,0 +1,74 @@
+"""The forecast of a panel, as numbers: quantiles in data units, and any other level from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from tsar.errors import OptionError
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Quantiles of every item and step.
+
+    Attributes
+    ----------
+    quantiles
+        (I, F, Q) in data units; NaN for items of which nothing was observed. Never crossing.
+    levels
+        (Q,) ascending.
+    """
+
+    quantiles: Array
+    levels: Array
+
+    @property
+    def median(self) -> Array:
+        """(I, F) quantile at 0.5."""
+        return self.at([0.5])[..., 0]
+
+    def at(self, levels: Sequence[float]) -> Array:
+        """Return the quantiles (I, F, len(levels)) at any levels in (0, 1).
+
+        Notes
+        -----
+        Between two known levels the quantile function is linear in the standard normal quantile of the level, so a
+        normal law is reproduced exactly; beyond the outermost known levels the last piece is continued (normal tails
+        with the local spread). Both keep the order of levels, and a known level gives the known quantile bit for bit.
+
+        Raises
+        ------
+        OptionError
+            ``option.quantile_level`` for a level outside (0, 1).
+        """
+        wanted = validate_levels(levels)
+        known = ndtri(self.levels)
+        place = np.clip(np.searchsorted(self.levels, wanted, side="right") - 1, 0, len(self.levels) - 2)
+        share = (ndtri(wanted) - known[place]) / (known[place + 1] - known[place])
+        low, high = self.quantiles[..., place], self.quantiles[..., place + 1]
+        out = low + share * (high - low)
+        exact = np.argmin(np.abs(self.levels[:, None] - wanted), axis=0)
+        is_known = np.abs(self.levels[exact] - wanted) < 1e-9
+        return np.where(is_known, self.quantiles[..., exact], out)
+
+
+def validate_levels(levels: Sequence[float]) -> Array:
+    """Return the levels as an array, or raise ``option.quantile_level``."""
+    try:
+        array = np.asarray(list(levels), dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != 1 or not len(array) or not bool(((array > 0) & (array < 1)).all()):
+        raise OptionError(
+            f"quantile_levels must be numbers strictly between 0 and 1, got {levels!r}.",
+            code="option.quantile_level",
+            hint="For example quantile_levels=[0.1, 0.5, 0.9].",
+        )
+    return array

@@ -1,0 +1,249 @@
+"""The sklearn-style face: frame -> windows -> tokens -> model -> distribution -> frame, by name, in `predict`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from tsar.decode import decode_within_memory
+from tsar.errors import NotFittedError, OptionError, ReleaseError
+from tsar.forecast import Forecast, validate_levels
+from tsar.frame import Panel, make_forecast_frame, normalize_frame, panel_from_bytes, panel_to_bytes
+from tsar.freq import season_length
+from tsar.hub import load_model, release_files, resolve_device
+from tsar.logging import progress_bar
+from tsar.model.decoder import Decoder
+from tsar.storage import read_folder, write_folder
+from tsar.windows import make_batches
+
+MODEL_FOLDER = "model"
+DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+POINTS_PER_BATCH = {"cpu": 1 << 18, "cuda": 1 << 21}
+"""Context points of one batch with ``batch_size="auto"``."""
+
+
+class Forecaster(BaseEstimator):  # type: ignore[misc]
+    """Forecast every series of a long frame, with bands, zero-shot.
+
+    Parameters
+    ----------
+    model
+        Name of a shipped release, path of a release folder, or a loaded `Decoder`.
+    prediction_length
+        F, steps ahead; None: one season of the data's frequency.
+    quantile_levels
+        Columns of the forecast besides the median; any levels in (0, 1).
+    context_length
+        Longest history read, in points; None: what the model was trained on.
+    freq
+        Pandas alias; None: inferred from the stamps.
+    id_column, timestamp_column, target
+        Names of the columns. ``id_column=None``: the frame is one series.
+    device
+        ``"auto"`` (GPU if there is one), ``"cpu"``, ``"cuda"``, …
+    batch_size
+        Series that go through the model together; ``"auto"`` fills a fixed amount of memory. The forecast of a series
+        does not depend on it beyond rounding.
+    random_state
+        Kept for the interface; the forecast is deterministic.
+
+    Attributes
+    ----------
+    panel_ : Panel
+        What `fit` remembers: the clean history of every series.
+    n_features_in_ : int
+        1, the target.
+
+    Examples
+    --------
+    >>> from tsar import Forecaster
+    >>> forecast = Forecaster(prediction_length=28).fit(df).predict()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Decoder = "tsar-tiny",
+        *,
+        prediction_length: int | None = None,
+        quantile_levels: Sequence[float] = DEFAULT_LEVELS,
+        context_length: int | None = None,
+        freq: str | None = None,
+        id_column: str | None = "item_id",
+        timestamp_column: str = "timestamp",
+        target: str = "target",
+        device: str = "auto",
+        batch_size: int | str = "auto",
+        random_state: int | None = None,
+    ) -> None:
+        self.model = model
+        self.prediction_length = prediction_length
+        self.quantile_levels = quantile_levels
+        self.context_length = context_length
+        self.freq = freq
+        self.id_column = id_column
+        self.timestamp_column = timestamp_column
+        self.target = target
+        self.device = device
+        self.batch_size = batch_size
+        self.random_state = random_state
+
+    def fit(self, df: Any, y: None = None) -> Forecaster:
+        """Validate `df` and remember it as the history to forecast from; zero-shot, nothing is learned.
+
+        Parameters
+        ----------
+        df
+            Long frame (pandas, polars or pyarrow): one row per item and stamp. It is not changed.
+        y
+            Ignored, as in scikit-learn's transformers.
+
+        Returns
+        -------
+        Forecaster
+            itself
+
+        Raises
+        ------
+        FrameError, FrequencyError
+            For data that cannot be forecast; the code names the reason, see docs/errors.md.
+        """
+        self._validate_options()
+        self.panel_ = self._panel(df)
+        self.n_features_in_ = 1
+        return self
+
+    def predict(
+        self, df: Any = None, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None
+    ) -> Any:
+        """Forecast what follows the history.
+
+        Parameters
+        ----------
+        df
+            Other series to forecast instead of those given to `fit`; same columns. Nothing is remembered.
+        prediction_length, quantile_levels
+            Instead of those of the constructor, for this call.
+
+        Returns
+        -------
+        frame of the kind that came in
+            One row per item and future stamp, items in the order given: the id and timestamp columns, ``target_name``,
+            ``predictions`` (the median), and a column per level, named by the level. Items without any observed value
+            get missing predictions, with a warning.
+
+        Raises
+        ------
+        NotFittedError
+            ``forecaster.not_fitted`` without `df` before `fit`.
+        OptionError
+            ``option.prediction_length``, ``option.quantile_level``, ``option.invalid``, ``device.unavailable``.
+        """
+        self._validate_options()
+        levels = self._levels(quantile_levels)
+        model = load_model(self.model, resolve_device(self.device))
+        panel = self._fitted_panel() if df is None else self._panel(df)  # frame -> series
+        forecast = self._forecast(model, panel, prediction_length)  # series -> windows -> tokens -> model -> distribution
+        return make_forecast_frame(  # distribution -> frame
+            panel, forecast.at(levels), levels, forecast.median, id_column=self.id_column,
+            timestamp_column=self.timestamp_column, target_name=self.target,
+        )  # fmt: skip
+
+    def predict_quantiles(
+        self, df: Any = None, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None
+    ) -> Forecast:
+        """Forecast as numbers: a `Forecast` of the ascending levels; parameters and errors as in `predict`."""
+        self._validate_options()
+        levels = sorted(self._levels(quantile_levels))
+        model = load_model(self.model, resolve_device(self.device))
+        panel = self._fitted_panel() if df is None else self._panel(df)
+        forecast = self._forecast(model, panel, prediction_length)
+        return Forecast(forecast.at(levels), np.asarray(levels))
+
+    def save(self, folder: str | Path) -> None:
+        """Write options, weights and the remembered history into `folder`, as one whole step."""
+        options = self.get_params(deep=False)
+        options["quantile_levels"] = self._levels(None)
+        options["model"] = MODEL_FOLDER
+        files = {"options.json": json.dumps(options, indent=1).encode()}
+        files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(self.model).items()}
+        if hasattr(self, "panel_"):
+            files["history.bin"] = panel_to_bytes(self.panel_)
+        write_folder(Path(folder), files, kind="forecaster")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Forecaster:
+        """Read a forecaster that `save` wrote; it forecasts the same numbers, bit for bit on the same machine.
+
+        Raises
+        ------
+        ReleaseError
+            ``release.missing_file``, ``release.bad_hash`` or ``release.bad_manifest`` for a damaged folder.
+        """
+        files = read_folder(Path(folder))
+        try:
+            options = json.loads(files["options.json"])
+            options["model"] = str(Path(folder) / options["model"])
+            forecaster = cls(**options)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReleaseError(f"{folder} is no forecaster: {error}.", code="release.bad_manifest") from error
+        if "history.bin" in files:
+            forecaster.panel_ = panel_from_bytes(files["history.bin"])
+            forecaster.n_features_in_ = 1
+        return forecaster
+
+    def _forecast(self, model: Decoder, panel: Panel, prediction_length: int | None) -> Forecast:
+        """Windows -> tokens -> model -> distribution, batch by batch."""
+        horizon = self._horizon(panel, prediction_length)
+        known = np.asarray(model.config.quantile_levels)
+        quantiles = np.full((panel.num_items, horizon, len(known)), np.nan)
+        windows = make_batches(
+            panel.values,
+            panel.offsets,
+            context_length=self.context_length or model.config.context_length,
+            patch_length=model.config.patch_length,
+            points_per_batch=POINTS_PER_BATCH.get(next(model.parameters()).device.type, POINTS_PER_BATCH["cpu"]),
+            rows_per_batch=None if self.batch_size == "auto" else int(self.batch_size),
+        )
+        with progress_bar(total=panel.num_items, desc="forecast", unit="series", delay=2.0) as bar:
+            for batch in windows:
+                quantiles[batch.rows] = decode_within_memory(model, batch.context, horizon)
+                bar.update(len(batch.rows))
+        return Forecast(quantiles, known)
+
+    def _panel(self, df: Any) -> Panel:
+        return normalize_frame(
+            df, id_column=self.id_column, timestamp_column=self.timestamp_column, target=self.target, freq=self.freq
+        )
+
+    def _fitted_panel(self) -> Panel:
+        if not hasattr(self, "panel_"):
+            raise NotFittedError(
+                "This forecaster has no history yet.", code="forecaster.not_fitted", hint="Call fit(df), or predict(df)."
+            )
+        return self.panel_
+
+    def _levels(self, levels: Sequence[float] | None) -> list[float]:
+        return validate_levels(self.quantile_levels if levels is None else levels).tolist()
+
+    def _horizon(self, panel: Panel, prediction_length: int | None) -> int:
+        wanted = self.prediction_length if prediction_length is None else prediction_length
+        if wanted is None:
+            return max(season_length(panel.freq), 1) if panel.freq is not None else 1
+        if not isinstance(wanted, (int, np.integer)) or isinstance(wanted, bool) or wanted < 1:
+            raise OptionError(
+                f"prediction_length must be a whole number from 1, got {wanted!r}.", code="option.prediction_length"
+            )
+        return int(wanted)
+
+    def _validate_options(self) -> None:
+        for name in ("context_length", "batch_size"):
+            value = getattr(self, name)
+            if value is None or value == "auto":
+                continue
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+                raise OptionError(f"{name} must be a whole number from 1, got {value!r}.", code="option.invalid")

@@ -1,0 +1,7 @@
+"""Frames: the only place that touches a user's columns. Check what comes in, assemble what goes out."""
+
+from tsar.frame.assemble import make_forecast_frame, quantile_column
+from tsar.frame.normalize import normalize_frame
+from tsar.frame.panel import FrameReport, Panel, Series
+
+__all__ = ["FrameReport", "Panel", "Series", "make_forecast_frame", "normalize_frame", "quantile_column"]

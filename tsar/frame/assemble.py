@@ -1,0 +1,119 @@
+"""Assemble a forecast: the long frame of quantiles, of the library, ids and stamps that came in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tsar.errors import OptionError
+from tsar.frame.columns import ONE_SERIES, Source
+from tsar.frame.panel import Panel
+from tsar.types import FloatArray, IntArray
+
+
+def quantile_column(level: float) -> str:
+    """Name of the column of a quantile level: ``"0.1"``, ``"0.975"``; rounding errors are not part of the name."""
+    return str(round(float(level), 12))
+
+
+def make_forecast_frame(
+    panel: Panel,
+    quantiles: FloatArray,
+    levels: Sequence[float] | FloatArray,
+    median: FloatArray,
+    *,
+    id_column: str | None = "item_id",
+    timestamp_column: str = "timestamp",
+    target_name: str = "target",
+) -> Any:
+    """Make the long frame of a forecast.
+
+    Parameters
+    ----------
+    panel : Panel
+        What was forecast, I items.
+    quantiles : (I, F, Q) float64
+        In data units; NaN where nothing can be said.
+    levels : (Q,)
+        Their levels.
+    median : (I, F) float64
+        The point forecast.
+    id_column, timestamp_column : str
+        Names of the first two columns; None for the id column gives ``"item_id"``.
+    target_name : str
+        Name of the target, repeated in the column ``target_name``.
+
+    Returns
+    -------
+    pandas.DataFrame, polars.DataFrame or pyarrow.Table
+        The kind that came in, with the columns id, timestamp, ``target_name``, ``predictions`` and one per level, named
+        by `quantile_column`. Items in the order of the panel, time ascending. Ids and stamps have the type and zone
+        they came with; stamps that were text or Python objects are date-times.
+
+    Raises
+    ------
+    OptionError
+        ``option.invalid`` if two columns would have one name; ``option.quantile_level`` if a level comes twice;
+        ``option.prediction_length`` if F is zero.
+    FrequencyError
+        ``frequency.out_of_range`` if a future stamp does not fit in the type of the stamps.
+    """
+    names = ["item_id" if id_column is None else id_column, timestamp_column, "target_name", "predictions"]
+    level_names = [quantile_column(level) for level in levels]
+    _check_names(names, level_names)
+    num_items, prediction_length = median.shape
+    frame = pd.DataFrame(quantiles.reshape(num_items * prediction_length, len(level_names)), columns=level_names)
+    frame.insert(0, names[1], panel.future_timestamps(prediction_length))
+    frame.insert(1, names[2], target_name)
+    frame.insert(2, names[3], median.reshape(-1))
+    items = np.repeat(np.arange(num_items), prediction_length)
+    return _to_kind(frame, names[0], panel.source, items)
+
+
+def _check_names(names: list[str], level_names: list[str]) -> None:
+    if len(set(level_names)) < len(level_names):
+        raise OptionError(f"quantile levels come twice: {', '.join(level_names)}", code="option.quantile_level")
+    taken = [name for name in names + level_names if (names + level_names).count(name) > 1]
+    if taken:
+        raise OptionError(
+            f"the forecast would have two columns named {taken[0]!r}",
+            code="option.invalid",
+            hint="rename the id or timestamp column",
+        )
+
+
+def _to_kind(frame: pd.DataFrame, id_column: str, source: Source, items: IntArray) -> Any:
+    if source.kind == "pandas":
+        return _to_pandas(frame, id_column, source, items)
+    if source.kind == "polars":
+        return _to_polars(frame, id_column, source, items)
+    return _to_pyarrow(frame, id_column, source, items)
+
+
+def _to_pandas(frame: pd.DataFrame, id_column: str, source: Source, items: IntArray) -> pd.DataFrame:
+    if source.stamp_dtype is not None:
+        frame[frame.columns[0]] = frame.iloc[:, 0].astype(source.stamp_dtype)
+    frame.insert(0, id_column, ONE_SERIES if source.ids is None else source.ids.array.take(items))
+    return frame
+
+
+def _to_polars(frame: pd.DataFrame, id_column: str, source: Source, items: IntArray) -> Any:
+    import polars as pl
+
+    result = pl.from_pandas(frame)
+    if source.stamp_dtype is not None:
+        result = result.with_columns(pl.col(frame.columns[0]).cast(source.stamp_dtype))
+    ids = pl.repeat(ONE_SERIES, len(items), eager=True) if source.ids is None else source.ids.gather(items)
+    return result.insert_column(0, ids.alias(id_column))
+
+
+def _to_pyarrow(frame: pd.DataFrame, id_column: str, source: Source, items: IntArray) -> pa.Table:
+    result = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    if source.stamp_dtype is not None:
+        result = result.set_column(0, frame.columns[0], result.column(0).cast(source.stamp_dtype))
+    ids = pa.repeat(ONE_SERIES, len(items)) if source.ids is None else source.ids.take(pa.array(items))
+    return result.add_column(0, id_column, ids)

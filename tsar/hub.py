@@ -1,0 +1,122 @@
+"""Load a release: a shipped one by name, any by its folder. Never a network call, never code from a file."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+
+from tsar.errors import ModelError, OptionError, ReleaseError
+from tsar.model.config import ModelConfig
+from tsar.model.decoder import Decoder
+from tsar.registry import find_model
+from tsar.storage import MANIFEST, make_manifest, read_folder
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def load_model(model: str | Path | Decoder, device: str | torch.device = "cpu") -> Decoder:
+    """Return a decoder in evaluation mode.
+
+    Parameters
+    ----------
+    model
+        Name of a shipped release, path of a release folder, or a decoder (returned as it is, on its own device).
+    device
+        Where to put the weights. Releases are kept in memory per folder and device, so that a second call is free.
+
+    Raises
+    ------
+    ModelError
+        ``model.unknown_name`` for a name that is neither shipped nor a folder.
+    ReleaseError
+        ``release.missing_file``, ``release.bad_hash``, ``release.bad_manifest`` for a damaged folder.
+    """
+    if isinstance(model, Decoder):
+        return model.eval()
+    return _load_cached(str(find_release(model).resolve()), str(device))
+
+
+def find_release(model: str | Path) -> Path:
+    """Return the folder of a release given by path or name; a path needs a separator or to be a folder with a manifest."""
+    path = Path(model)
+    if isinstance(model, Path) or path.name != str(model) or (path / MANIFEST).is_file():
+        if not path.is_dir():
+            raise ModelError(f"There is no release folder at {path}.", code="model.unknown_name")
+        return path
+    return find_model(str(model))
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn ``"auto"`` into the GPU if torch sees one, else the CPU; refuse a device that is not there.
+
+    Raises
+    ------
+    OptionError
+        ``device.unavailable``.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        wanted = torch.device(device)
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA raises the latter
+        raise OptionError(
+            f"The device {device!r} cannot be used: {error}".splitlines()[0],
+            code="device.unavailable",
+            hint='device="auto" takes what is there.',
+        ) from error
+    return wanted
+
+
+@lru_cache(maxsize=8)
+def _load_cached(folder: str, device: str) -> Decoder:
+    return load_release(Path(folder)).to(device)
+
+
+def load_release(folder: Path) -> Decoder:
+    """Read a release folder from disk after checking every hash."""
+    files = read_folder(folder)
+    for name in (CONFIG, WEIGHTS):
+        if name not in files:
+            raise ReleaseError(f"{folder} has no {name}.", code="release.missing_file")
+    try:
+        config = ModelConfig.from_dict(json.loads(files[CONFIG]))
+        weights = load(files[WEIGHTS])
+    except (ValueError, TypeError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ReleaseError(f"{folder} cannot be read: {error}.", code="release.bad_manifest") from error
+    with torch.device("meta"):
+        decoder = Decoder(config)
+    problems = _mismatch(decoder, weights)
+    if problems:
+        raise ReleaseError(f"The weights in {folder} do not fit its config: {problems}.", code="release.bad_manifest")
+    decoder.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    decoder.levels = torch.tensor(config.quantile_levels)
+    return decoder.eval().requires_grad_(False)
+
+
+def release_files(model: str | Path | Decoder) -> dict[str, bytes]:
+    """Return the files of a release, manifest included, for writing elsewhere; a decoder is turned into one."""
+    if not isinstance(model, Decoder):
+        folder = find_release(model)
+        return {**read_folder(folder), MANIFEST: (folder / MANIFEST).read_bytes()}
+    weights = {name: value.detach().float().cpu().contiguous() for name, value in model.state_dict().items()}
+    files = model_files(model.config, weights)
+    return {**files, MANIFEST: make_manifest(files)}
+
+
+def model_files(config: ModelConfig, weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
+    """Return config and weights as the two files that every release has."""
+    return {CONFIG: json.dumps(config.to_dict(), indent=1).encode(), WEIGHTS: save(weights, metadata={"format": "pt"})}
+
+
+def _mismatch(decoder: Decoder, weights: dict[str, torch.Tensor]) -> str:
+    wanted = {name: tuple(value.shape) for name, value in decoder.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in weights.items()}
+    differing = [name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name)]
+    return ", ".join(sorted(differing)[:3])

@@ -1,0 +1,61 @@
+"""Scores of a forecast against what came, in the definitions of GluonTS; plain numpy, one set of windows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+def seasonal_error(past: Array, season_length: int) -> float:
+    """Mean absolute difference at the seasonal lag of one history (N,); lag 1 if it is shorter than a season.
+
+    Missing values are left out. NaN if nothing can be compared.
+    """
+    lag = season_length if len(past) > season_length else 1
+    differences = np.abs(past[lag:] - past[:-lag])
+    return float(np.nanmean(differences)) if np.isfinite(differences).any() else float("nan")
+
+
+def mean_absolute_scaled_error(actual: Array, median: Array, scales: Array) -> float:
+    """MASE: absolute error of the median over each series' seasonal error, mean over points (Hyndman & Koehler, 2006).
+
+    Parameters
+    ----------
+    actual, median
+        (I, F); NaN in `actual` is left out.
+    scales
+        (I,) from `seasonal_error`; series whose scale is 0 or NaN are left out.
+    """
+    usable = np.isfinite(scales) & (scales > 0)
+    errors = np.abs(actual[usable] - median[usable]) / scales[usable, None]
+    return float(np.nanmean(errors))
+
+
+def weighted_quantile_loss(actual: Array, quantiles: Array, levels: Sequence[float]) -> float:
+    """WQL: twice the pinball loss summed over the set, over the sum of absolute actual values, mean over levels.
+
+    Parameters
+    ----------
+    actual
+        (I, F); NaN is left out.
+    quantiles
+        (I, F, Q).
+    levels
+        Q levels.
+    """
+    level = np.asarray(levels)
+    error = actual[..., None] - quantiles
+    loss = 2 * np.maximum(level * error, (level - 1) * error)
+    total = np.nansum(np.abs(actual))
+    return float((np.nansum(loss, axis=(0, 1)) / total).mean())
+
+
+def coverage(actual: Array, quantiles: Array) -> Array:
+    """Share of actual values at or below each quantile, (Q,); NaN is left out."""
+    below = np.where(np.isfinite(actual)[..., None], actual[..., None] <= quantiles, np.nan)
+    result: Array = np.nanmean(below, axis=(0, 1))
+    return result

@@ -1,0 +1,147 @@
+"""The architecture of a release: one frozen dataclass, stored as ``config.json`` beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from typing import Any
+
+from tsar.errors import ModelError
+
+FORMAT_VERSION = 1
+DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+SCALINGS = ("causal", "window")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes and choices that fix the shape and meaning of a decoder's weights.
+
+    Parameters
+    ----------
+    d_model, num_layers, num_heads, num_kv_heads, head_dim, d_ff
+        Width, depth, query heads, key/value heads (grouped-query attention), width of a head, hidden width of SwiGLU.
+    patch_length
+        P, points in one token.
+    output_length
+        Points that every position predicts, a multiple of `patch_length`.
+    context_length
+        Longest context the model was trained on, in points; the default context of a forecast.
+    max_span
+        Longest run of hidden patches seen in training; horizons up to ``output_length + max_span * patch_length``
+        come out of one pass.
+    quantile_levels
+        Levels of the quantile head; odd in number (three or more), ascending, symmetric around 0.5.
+    scaling
+        ``"causal"``: every token is normalised by the running statistics up to its own end.
+        ``"window"``: all tokens by the statistics of the whole context.
+    rope_base
+        Base of the rotary position code.
+    norm_eps
+        Added to the mean square in RMSNorm.
+    """
+
+    d_model: int = 256
+    num_layers: int = 6
+    num_heads: int = 4
+    num_kv_heads: int = 2
+    head_dim: int = 64
+    d_ff: int = 512
+    patch_length: int = 16
+    output_length: int = 64
+    context_length: int = 1024
+    max_span: int = 32
+    quantile_levels: tuple[float, ...] = DECILES
+    scaling: str = "causal"
+    rope_base: float = 10000.0
+    norm_eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "quantile_levels", tuple(float(level) for level in self.quantile_levels))
+        problem = self._problem()
+        if problem:
+            raise ModelError(f"The model config is not usable: {problem}.", code="model.bad_config")
+
+    def _problem(self) -> str | None:
+        sizes = ("d_model", "num_layers", "num_heads", "num_kv_heads", "head_dim", "d_ff", "patch_length",
+                 "output_length", "context_length")  # fmt: skip
+        for name in sizes:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 20:
+                return f"{name} must be a positive whole number, got {value!r}"
+        if not isinstance(self.max_span, int) or self.max_span < 0:
+            return f"max_span must be a whole number from 0, got {self.max_span!r}"
+        if self.num_heads % self.num_kv_heads:
+            return f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads})"
+        if self.head_dim % 2:
+            return f"head_dim must be even for the rotary code, got {self.head_dim}"
+        if self.output_length % self.patch_length:
+            return f"output_length ({self.output_length}) must be a multiple of patch_length ({self.patch_length})"
+        if self.scaling not in SCALINGS:
+            return f"scaling must be one of {SCALINGS}, got {self.scaling!r}"
+        for name in ("rope_base", "norm_eps"):
+            value = getattr(self, name)
+            if not isinstance(value, float | int) or not 0 < value < float("inf"):
+                return f"{name} must be a positive number, got {value!r}"
+        levels = self.quantile_levels
+        if len(levels) < 3 or len(levels) % 2 == 0 or not all(a < b for a, b in pairwise((0.0, *levels, 1.0))):
+            return "quantile_levels must ascend strictly inside (0, 1), and be odd in number, three or more"
+        if any(abs(low + high - 1) > 1e-9 for low, high in zip(levels, reversed(levels), strict=True)):
+            return "quantile_levels must be symmetric around 0.5"
+        return None
+
+    @property
+    def one_pass_length(self) -> int:
+        """Longest horizon, in points, that one forward pass gives."""
+        return self.output_length + self.max_span * self.patch_length
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as plain JSON types, with its ``format_version``."""
+        return {"format_version": FORMAT_VERSION, **asdict(self), "quantile_levels": list(self.quantile_levels)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Build a config from parsed JSON or YAML; unknown keys and other format versions are refused.
+
+        Raises
+        ------
+        ModelError
+            ``model.bad_config`` for an unknown key, a wrong value or an unsupported ``format_version``.
+        """
+        values = dict(values)
+        version = values.pop("format_version", FORMAT_VERSION)
+        if version != FORMAT_VERSION:
+            raise ModelError(
+                f"The model config has format_version {version!r}; this tsar reads {FORMAT_VERSION}.",
+                code="model.bad_config",
+                hint="Upgrade tsar, or take a release made for this version.",
+            )
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ModelError(f"The model config has unknown keys: {unknown}.", code="model.bad_config")
+        try:
+            return cls(**values)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, ModelError):
+                raise
+            raise ModelError(f"The model config is not usable: {error}.", code="model.bad_config") from error
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """Count the weights of a decoder of this config (checked against the module by a test)."""
+    d, kv = config.d_model, config.num_kv_heads * config.head_dim
+    q = config.num_heads * config.head_dim
+    features = 3 * config.patch_length + 4
+    outputs = config.output_length * len(config.quantile_levels)
+    embed = features * d + features * d + d + d * d
+    block = 2 * d + d * (q + 2 * kv) + q * d + 2 * config.head_dim + 3 * d * config.d_ff
+    head = d * outputs + outputs + 2 * d + 2
+    return embed + config.num_layers * block + d + head
+
+
+def flops_per_token(config: ModelConfig, num_tokens: int) -> int:
+    """Floating-point operations of one forward pass per token, in a sequence of `num_tokens` (training takes 3x)."""
+    weights = 2 * num_parameters(config)
+    attention = 2 * 2 * config.num_layers * config.num_heads * config.head_dim * num_tokens // 2  # causal: half
+    return weights + attention

@@ -1,0 +1,100 @@
+"""The decoder: tokens -> quantiles of what follows each token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tsar.heads.quantile import QuantileHead
+from tsar.model.cache import Cache
+from tsar.model.config import ModelConfig
+from tsar.model.layers import Block, PatchEmbedding, RMSNorm, rotary_table
+from tsar.tokenizers.patch import PatchTokenizer, Tokens
+
+
+class Decoder(nn.Module):
+    """Decoder-only transformer over patches; every position predicts the next `output_length` points.
+
+    Parameters
+    ----------
+    config
+        Sizes; see `ModelConfig`.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = PatchTokenizer(patch_length=config.patch_length, scaling=config.scaling)
+        self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = RMSNorm(config.d_model, config.norm_eps)
+        self.head = QuantileHead(config.d_model, config.output_length, len(config.quantile_levels))
+        self.register_buffer("levels", torch.tensor(config.quantile_levels), persistent=False)
+        self.initialize()
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Draw fresh weights: normal with deviation fan_in ** -0.5; layers that write to the residual start at zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for block in self.blocks:
+            nn.init.zeros_(block.attention.output.weight)
+            nn.init.zeros_(block.feed_forward.down.weight)
+        self.head.initialize()
+
+    def forward(self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None) -> Tensor:
+        """Predict what follows each token.
+
+        Parameters
+        ----------
+        tokens
+            (B, T) tokens. Without a cache they are the whole sequence; with one, those after what it has read.
+        cache
+            Keys and values of earlier tokens; extended in place.
+        last
+            Run the head on this many last positions only.
+
+        Returns
+        -------
+        Tensor
+            (B, T or `last`, output_length, Q) quantiles in z; bring them to data units with the tokens' state.
+        """
+        hidden = self.trunk(tokens, cache=cache)
+        anchor = tokens.state.normalize(tokens.state.last.unsqueeze(-1)).squeeze(-1).to(hidden.dtype)
+        if last is not None:
+            hidden, anchor = hidden[:, -last:], anchor[:, -last:]
+        quantiles: Tensor = self.head(hidden, anchor)
+        return quantiles
+
+    def trunk(self, tokens: Tokens, *, cache: Cache | None = None) -> Tensor:
+        """Hidden states (B, T, D) after the final norm: what the head reads, and what an embedding is made of."""
+        patches = tokens.patches.to(self.embedding.skip.weight.dtype)
+        already = cache.num_tokens if cache is not None else 0
+        key_mask = tokens.mask
+        if cache is not None:
+            everything = torch.ones_like(patches[..., 0], dtype=torch.bool)
+            key_mask = cache.extend_mask(everything if key_mask is None else key_mask)
+        mask = None if key_mask is None else attention_mask(key_mask, patches.shape[1])
+        positions = torch.arange(already, already + patches.shape[1], device=patches.device)
+        rotary = rotary_table(positions, self.config.head_dim, self.config.rope_base)
+        x = self.embedding(patches)
+        for index, block in enumerate(self.blocks):
+            x = block(x, rotary, mask, cache.layers[index] if cache is not None else None)
+        hidden: Tensor = self.norm(x)
+        return hidden
+
+
+def attention_mask(key_mask: Tensor, num_queries: int) -> Tensor | None:
+    """Causal mask that hides padding, (B, 1, Tq, Tk) bool, or None where plain causal attention is the same.
+
+    Padding tokens stand at the left; they see themselves only, so that no row is empty.
+    """
+    if num_queries == key_mask.shape[1] and bool(key_mask.all()):
+        return None
+    num_keys = key_mask.shape[1]
+    query = torch.arange(num_keys - num_queries, num_keys, device=key_mask.device)[:, None]
+    key = torch.arange(num_keys, device=key_mask.device)[None, :]
+    return ((key <= query) & key_mask[:, None, None, :]) | (key == query)

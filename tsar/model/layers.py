@@ -1,0 +1,110 @@
+"""The parts of a decoder block: RMSNorm, rotary positions, grouped-query attention and SwiGLU.
+
+Shape letters as in `tsar.types`: B batch, T tokens, D d_model, H query heads, G key/value heads, K head dim.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tsar.model.cache import LayerCache
+from tsar.model.config import ModelConfig
+
+
+class RMSNorm(nn.Module):
+    """Divide by the root mean square and multiply by a learned gain (Zhang & Sennrich, 2019); keeps the input's dtype."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+
+
+def rotary_table(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (…, T, K/2) of the rotary code (Su et al., 2021) for integer `positions` (…, T)."""
+    frequency = base ** (-torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim)
+    angle = positions.to(torch.float32).unsqueeze(-1) * frequency
+    return angle.cos(), angle.sin()
+
+
+def apply_rotary(x_BHTK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate the pairs (first half, second half) of each head by the angle of its position."""
+    left, right = x_BHTK.chunk(2, dim=-1)
+    cos, sin = cos.to(x_BHTK.dtype), sin.to(x_BHTK.dtype)
+    return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
+
+
+class Attention(nn.Module):
+    """Causal attention with fewer key/value heads than query heads and normalised queries and keys."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.num_heads, self.num_kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
+        self.query_key_value = nn.Linear(config.d_model, (self.num_heads + 2 * self.num_kv_heads) * self.head_dim, bias=False)
+        self.output = nn.Linear(self.num_heads * self.head_dim, config.d_model, bias=False)
+        self.query_norm = RMSNorm(self.head_dim, config.norm_eps)
+        self.key_norm = RMSNorm(self.head_dim, config.norm_eps)
+
+    def forward(
+        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: LayerCache | None
+    ) -> Tensor:
+        batch, tokens, _ = x_BTD.shape
+        qkv = self.query_key_value(x_BTD).view(batch, tokens, -1, self.head_dim).transpose(1, 2)
+        q_BHTK, k_BGTK, v_BGTK = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
+        q_BHTK = apply_rotary(self.query_norm(q_BHTK), *rotary)
+        k_BGTK = apply_rotary(self.key_norm(k_BGTK), *rotary)
+        if cache is not None:
+            k_BGTK, v_BGTK = cache.append(k_BGTK, v_BGTK)
+        mixed = F.scaled_dot_product_attention(
+            q_BHTK, k_BGTK, v_BGTK.to(q_BHTK.dtype), attn_mask=mask, is_causal=mask is None,
+            enable_gqa=self.num_heads != self.num_kv_heads,
+        )  # fmt: skip
+        return self.output(mixed.transpose(1, 2).reshape(batch, tokens, -1))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward layer (Shazeer, 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.d_model, 2 * config.d_ff, bias=False)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        gate, up = self.gate_up(x_BTD).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    """Pre-normalised residual block: attention, then feed-forward."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.d_model, config.norm_eps)
+        self.attention = Attention(config)
+        self.feed_forward_norm = RMSNorm(config.d_model, config.norm_eps)
+        self.feed_forward = SwiGLU(config)
+
+    def forward(
+        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: LayerCache | None
+    ) -> Tensor:
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotary, mask, cache)
+        return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+
+
+class PatchEmbedding(nn.Module):
+    """Residual MLP from a token's features to the width of the trunk (Das et al., 2024, TimesFM section 4)."""
+
+    def __init__(self, num_features: int, d_model: int) -> None:
+        super().__init__()
+        self.skip = nn.Linear(num_features, d_model, bias=False)
+        self.hidden = nn.Linear(num_features, d_model)
+        self.output = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return self.skip(patches) + self.output(F.silu(self.hidden(patches)))

@@ -1,0 +1,128 @@
+"""Folders that are whole or absent: files are written aside, then a manifest with their hashes, then one rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tsar.errors import ReleaseError
+
+MANIFEST = "manifest.json"
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], **facts: Any) -> None:
+    """Write `files` (name -> content) and a manifest with their sha256 as one atomic step, replacing `folder`.
+
+    A crash at any moment leaves the old folder, or the new one, or none plus a hidden ``.part-…`` beside it; a folder
+    that has a manifest is whole.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.parent / f".part-{folder.name}-{uuid.uuid4().hex[:8]}"
+    part.mkdir()
+    try:
+        for name, content in files.items():
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            _write_durably(part / name, content)
+        _write_durably(part / MANIFEST, make_manifest(files, **facts))
+        if folder.exists():
+            old = folder.parent / f".part-{folder.name}-old-{uuid.uuid4().hex[:8]}"
+            os.replace(folder, old)
+            os.replace(part, folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def make_manifest(files: Mapping[str, bytes], **facts: Any) -> bytes:
+    """Return the manifest of some files: facts about the folder and the sha256 of each file, as JSON."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return json.dumps({**facts, "sha256": hashes}, indent=1, sort_keys=True).encode()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a folder.
+
+    Raises
+    ------
+    ReleaseError
+        ``release.missing_file`` without one, ``release.bad_manifest`` if it cannot be parsed.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ReleaseError(f"{folder} has no {MANIFEST}, so it is not a whole release.", code="release.missing_file")
+    try:
+        manifest = json.loads(path.read_text())
+        hashes = manifest["sha256"]
+        names_are_inside = all(_is_inside(name) for name in hashes)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(f"{path} is not a manifest: {error}.", code="release.bad_manifest") from error
+    if not names_are_inside:
+        raise ReleaseError(f"{path} names a file outside its folder.", code="release.unsafe_path")
+    return dict(manifest)
+
+
+def read_folder(folder: Path, load: Callable[[Path], bytes] = Path.read_bytes) -> dict[str, bytes]:
+    """Return the content of every file of a manifest after checking its hash.
+
+    Raises
+    ------
+    ReleaseError
+        ``release.missing_file`` or ``release.bad_hash`` names the file that is missing or damaged.
+    """
+    contents = {}
+    for name, expected in read_manifest(folder)["sha256"].items():
+        path = folder / name
+        if not path.is_file():
+            raise ReleaseError(f"{path} is missing.", code="release.missing_file", hint="Copy the release again.")
+        content = load(path)
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise ReleaseError(
+                f"{path} differs from its manifest: the file is damaged or was changed.",
+                code="release.bad_hash",
+                hint="Copy the release again.",
+            )
+        contents[name] = content
+    return contents
+
+
+def _is_inside(name: object) -> bool:
+    """Tell whether a manifest's file name stays within its folder."""
+    if not isinstance(name, str) or "\\" in name or ":" in name:
+        return False
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not name.startswith("/") and ".." not in parts
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether every file of the folder's manifest is there and unchanged."""
+    try:
+        read_folder(folder)
+    except (ReleaseError, OSError):
+        return False
+    return True
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write one file so that readers see the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.parent / f".part-{path.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        _write_durably(part, content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

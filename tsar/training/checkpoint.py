@@ -1,0 +1,118 @@
+"""Checkpoints of a run: everything that exact resume needs, as safetensors and JSON in folders that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from tsar.errors import CheckpointError
+from tsar.storage import is_whole, read_folder, write_folder
+from tsar.training.optim import MuonAdamW
+
+PREFIX = "step-"
+
+
+@dataclass
+class RunState:
+    """Where a run stands.
+
+    Attributes
+    ----------
+    step
+        Steps done.
+    seconds
+        Wall time spent training, over all interruptions.
+    windows, tokens
+        What the model has read.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    windows: int = 0
+    tokens: int = 0
+
+
+def save_checkpoint(
+    run_dir: Path, state: RunState, model: nn.Module, optimizer: MuonAdamW, ema: dict[str, Tensor], recipe: str, keep: int
+) -> Path:
+    """Write ``run_dir/checkpoints/step-…`` and drop all but the newest `keep`."""
+    folder = run_dir / "checkpoints" / f"{PREFIX}{state.step:09d}"
+    slots, counters = _optimizer_tensors(model, optimizer)
+    write_folder(
+        folder,
+        {
+            "weights.safetensors": save(_plain(dict(model.state_dict()))),
+            "ema.safetensors": save(_plain(ema)),
+            "optimizer.safetensors": save(_plain(slots)),
+            "state.json": json.dumps({**asdict(state), "optimizer_steps": counters}).encode(),
+            "recipe.yaml": recipe.encode(),
+        },
+        step=state.step,
+    )
+    for old in list_checkpoints(run_dir)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    for stray in folder.parent.glob(".part-*"):
+        shutil.rmtree(stray, ignore_errors=True)
+    return folder
+
+
+def list_checkpoints(run_dir: Path) -> list[Path]:
+    """All checkpoint folders of a run, oldest first, whole or not."""
+    return sorted((run_dir / "checkpoints").glob(f"{PREFIX}*"))
+
+
+def find_checkpoint(run_dir: Path) -> Path | None:
+    """The newest whole checkpoint of a run, or None; a damaged newer one is passed over."""
+    for folder in reversed(list_checkpoints(run_dir)):
+        if is_whole(folder):
+            return folder
+    return None
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: MuonAdamW, device: torch.device) -> tuple[RunState, dict[str, Tensor]]:
+    """Bring model and optimizer to the state of a checkpoint; return the run's state and the averaged weights.
+
+    Raises
+    ------
+    CheckpointError
+        ``checkpoint.invalid`` where names or shapes do not fit the recipe's model.
+    """
+    files = read_folder(folder)
+    try:
+        model.load_state_dict(load(files["weights.safetensors"]))
+        ema = {name: value.to(device) for name, value in load(files["ema.safetensors"]).items()}
+        facts = json.loads(files["state.json"])
+        counters = facts.pop("optimizer_steps")
+        slots = load(files["optimizer.safetensors"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder} does not fit this recipe: {error}",
+            code="checkpoint.invalid",
+            hint="Use another run folder, or the recipe that the checkpoint was made with.",
+        ) from error
+    names = dict(model.named_parameters())
+    for key, value in slots.items():
+        name, slot = key.rsplit("/", 1)
+        optimizer.state[names[name]][slot] = value.to(device)
+    for group, steps in zip(optimizer.param_groups, counters, strict=True):
+        if steps:
+            group["steps"] = steps
+    return RunState(**facts), ema
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: MuonAdamW) -> tuple[dict[str, Tensor], list[int]]:
+    slots = {}
+    for name, param in model.named_parameters():
+        for slot, value in optimizer.state.get(param, {}).items():
+            slots[f"{name}/{slot}"] = value
+    return slots, [group.get("steps", 0) for group in optimizer.param_groups]
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}

@@ -1,0 +1,193 @@
+"""The recipe: everything that fixes a pretraining run, parsed strictly from YAML once, at the border."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from tsar.errors import RecipeError
+from tsar.model.config import ModelConfig
+from tsar.training.corrupt import CorruptConfig
+from tsar.training.optim import OptimConfig
+from tsar.training.sampler import DataConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One shape of batch; a step takes one of the recipe's shapes at random.
+
+    Attributes
+    ----------
+    context_length
+        L, in points.
+    rows
+        Windows a step, over all processes; a multiple of ``data.block_size``.
+    weight
+        How often, against the other shapes.
+    cut
+        Probability that a window's history is cut; None: that of ``corrupt.cut``.
+    """
+
+    context_length: int = 512
+    rows: int = 64
+    weight: float = 1.0
+    cut: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long and how.
+
+    Attributes
+    ----------
+    steps, minutes
+        Length of the run: steps, or wall time (kept over interruptions). With both, steps fix the schedule.
+    precision
+        ``"fp32"`` or ``"bf16"`` (autocast).
+    compile
+        Compile the training step with `torch.compile`.
+    smooth_weight
+        See `tsar.training.objectives.NextPatches`.
+    log_every, validate_every, save_every
+        In steps. Validation and saving also happen at the end.
+    validation_windows
+        Windows a source, and in each synthetic family, for the validation loss; 0 switches it off.
+    keep
+        Checkpoints kept.
+    threads
+        CPU threads; 0 leaves torch's choice.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    precision: str = "fp32"
+    compile: bool = False
+    smooth_weight: float = 1.0
+    log_every: int = 20
+    validate_every: int = 1000
+    save_every: int = 500
+    validation_windows: int = 8
+    keep: int = 2
+    threads: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole recipe.
+
+    Attributes
+    ----------
+    name
+        Name of the release that the run makes.
+    seed
+        Of weights and samples.
+    corpus
+        Folder of parquet files or a packed corpus, relative to the working directory; None: synthetic series only.
+        A path that does not exist is an error, never a silent fallback.
+    """
+
+    name: str
+    seed: int = 0
+    corpus: str | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    corrupt: CorruptConfig = field(default_factory=CorruptConfig)
+    shapes: tuple[Shape, ...] = (Shape(),)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        for shape in self.shapes:
+            if shape.context_length % self.model.patch_length:
+                raise ValueError(f"shapes: context_length {shape.context_length} is no multiple of model.patch_length")
+            if shape.rows % self.data.block_size:
+                raise ValueError(f"shapes: rows {shape.rows} is no multiple of data.block_size")
+        if self.train.precision not in ("fp32", "bf16"):
+            raise ValueError(f"train.precision must be fp32 or bf16, got {self.train.precision!r}")
+        if self.optim.kind not in ("adamw", "muon"):
+            raise ValueError(f"optim.kind must be adamw or muon, got {self.optim.kind!r}")
+        if not self.name or Path(self.name).name != self.name:
+            raise ValueError(f"name must be a plain folder name, got {self.name!r}")
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe.
+
+    Parameters
+    ----------
+    path
+        YAML file.
+    overrides
+        ``"train.minutes=30"``-like settings that win over the file; the value is parsed as YAML.
+
+    Raises
+    ------
+    RecipeError
+        ``recipe.missing_file``, ``recipe.unknown_key`` or ``recipe.bad_value``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RecipeError(f"There is no recipe at {path}.", code="recipe.missing_file")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {error}.", code="recipe.bad_value") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} holds no mapping of keys to values.", code="recipe.bad_value")
+    for override in overrides or []:
+        _set(values, override)
+    return make_recipe(values)
+
+
+def make_recipe(values: dict[str, Any]) -> Recipe:
+    """Build a recipe from plain values; unknown keys are refused with their place."""
+    _refuse_unknown_keys(Recipe, values, "")
+    try:
+        return TypeAdapter(Recipe).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"The recipe is not usable at {place or 'top level'}: {first['msg']}.", code="recipe.bad_value") from error
+
+
+def recipe_to_yaml(recipe: Recipe) -> str:
+    """Write a recipe out in full, every default included."""
+    plain = TypeAdapter(Recipe).dump_python(recipe, mode="json")
+    return yaml.safe_dump(plain, sort_keys=False)
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator:
+        raise RecipeError(f"Override {override!r} is not of the form key.name=value.", code="recipe.bad_value")
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"Override {override!r}: {parent!r} is not a section.", code="recipe.unknown_key")
+        values = inner
+    values[leaf] = yaml.safe_load(text)
+
+
+def _refuse_unknown_keys(kind: type[Any], values: Any, place: str) -> None:
+    """Compare keys with dataclass fields, all the way down."""
+    if not dataclasses.is_dataclass(kind) or not isinstance(values, dict):
+        return
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        if key not in hints:
+            raise RecipeError(
+                f"The recipe has an unknown key {place}{key}.",
+                code="recipe.unknown_key",
+                hint=f"Known here: {', '.join(sorted(hints))}.",
+            )
+        if key == "shapes" and isinstance(value, (list, tuple)):
+            for shape in value:
+                _refuse_unknown_keys(Shape, shape, f"{place}shapes.")
+        else:
+            _refuse_unknown_keys(hints[key], value, f"{place}{key}.")

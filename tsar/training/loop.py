@@ -1,0 +1,331 @@
+"""The pretraining loop: one page, the same on a CPU, a GPU and several processes (through accelerate)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from tsar.errors import CheckpointError, TrainingError
+from tsar.logging import get_logger, progress_bar
+from tsar.model.config import flops_per_token
+from tsar.model.decoder import Decoder
+from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, save_checkpoint
+from tsar.training.config import Recipe, Shape, recipe_to_yaml
+from tsar.training.corpus import load_corpus
+from tsar.training.corrupt import corrupt
+from tsar.training.objectives import NextPatches
+from tsar.training.optim import clip_gradients, make_optimizer, schedule
+from tsar.training.release import write_release
+from tsar.training.sampler import BlockSampler
+from tsar.training.validation import Validation
+
+MAX_BLOCKS = 1 << 20  # blocks of one step; step s owns the indices from s * MAX_BLOCKS on
+CORRUPTION = 1
+
+logger = get_logger(__name__)
+
+
+def pretrain(
+    recipe: Recipe, run_dir: str | Path, *, minutes: float | None = None, resume: bool = True, until: int | None = None
+) -> Path:
+    """Train the recipe's model and write the release ``run_dir/release``.
+
+    Parameters
+    ----------
+    recipe
+        What to train and how.
+    run_dir
+        Folder of this run: checkpoints, ``metrics.jsonl``, the full recipe, the release.
+    minutes
+        Wall-time budget; wins over the recipe's. The schedule (warm-up, stable, decay) is fitted to it.
+    resume
+        Go on from the newest whole checkpoint of `run_dir`, if there is one. With False a folder that already has
+        checkpoints is refused.
+    until
+        Stop after this many steps of the schedule, as if interrupted (checkpoint, no release).
+
+    Returns
+    -------
+    Path
+        The release's folder, or the newest checkpoint's if the run was interrupted (SIGTERM, SIGINT or `until`).
+
+    Raises
+    ------
+    TrainingError
+        ``training.nan_loss`` when the loss stays not finite for ten steps.
+    CheckpointError
+        ``checkpoint.busy`` if another process trains in this folder or `resume` is False and it holds checkpoints;
+        ``checkpoint.invalid`` if its checkpoint does not fit the recipe.
+
+    Notes
+    -----
+    Invariant: an interrupted and resumed run has bit-identical weights on a CPU (tests/integration/test_resume.py).
+    """
+    run_dir = Path(run_dir)
+    run = _Run.start(recipe, run_dir, minutes, resume)
+    with _run_lock(run_dir), _stop_on_signal() as stop:
+        finished = run.train(stop, until)
+        checkpoint = run.save()
+    if not finished:
+        logger.info("stopped at step %d; run again to go on", run.state.step)
+        return checkpoint
+    release = run_dir / "release"
+    if run.accelerator.is_main_process:
+        write_release(release, recipe, run.ema, run.state, run.validation.last)
+    run.accelerator.wait_for_everyone()
+    return release
+
+
+@dataclass
+class _Run:
+    """One process's share of a run."""
+
+    recipe: Recipe
+    run_dir: Path
+    minutes: float | None
+    accelerator: Accelerator
+    sampler: BlockSampler
+    validation: Validation
+    objective: NextPatches
+    wrapped: torch.nn.Module
+    optimizer: Any
+    state: RunState
+    ema: dict[str, Tensor]
+    bad_steps: int = 0
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, recipe: Recipe, run_dir: Path, minutes: float | None, resume: bool) -> _Run:
+        train = recipe.train
+        if train.threads:
+            torch.set_num_threads(train.threads)
+        accelerator = Accelerator(mixed_precision="bf16" if train.precision == "bf16" else "no")
+        torch.manual_seed(recipe.seed)
+        corpus = load_corpus(recipe.corpus, split="train", device=accelerator.device) if recipe.corpus else None
+        sampler = BlockSampler(recipe.data, recipe.seed, corpus, accelerator.device)
+        objective = NextPatches(Decoder(recipe.model), smooth_weight=train.smooth_weight).to(accelerator.device)
+        optimizer = make_optimizer(objective, recipe.optim)
+        ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
+        state = RunState()
+        checkpoint = find_checkpoint(run_dir)
+        if checkpoint is not None and not resume:
+            raise CheckpointError(
+                f"{run_dir} already holds checkpoints.", code="checkpoint.busy", hint="Resume, or use another run folder."
+            )
+        if checkpoint is not None:
+            state, ema = load_checkpoint(checkpoint, objective, optimizer, accelerator.device)
+            logger.info("resuming %s at step %d", run_dir, state.step)
+        wrapped = accelerator.prepare_model(objective)
+        if train.compile:
+            wrapped = torch.compile(wrapped, dynamic=False)
+        minutes = minutes if minutes is not None else train.minutes
+        if train.steps is None and minutes is None:
+            raise TrainingError("The recipe says neither steps nor minutes.", code="recipe.bad_value")
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if accelerator.is_main_process:
+            (run_dir / "recipe.yaml").write_text(recipe_to_yaml(recipe))
+        validation = Validation.make(recipe, accelerator.device)
+        return cls(recipe, run_dir, minutes, accelerator, sampler, validation, objective, wrapped, optimizer, state, ema)
+
+    def train(self, stop: dict[str, bool], until: int | None) -> bool:
+        """Run to the end of the schedule; False if stopped before."""
+        train = self.recipe.train
+        bar = progress_bar(total=1000, desc=self.recipe.name, initial=int(1000 * self.progress()))
+        began, before = time.perf_counter(), self.state.seconds
+        losses: list[Tensor] = []
+        making = 0.0
+        mark = (self.state.step, self.state.seconds, self.state.tokens)
+        while self.progress() < 1:
+            if self._agree(stop["now"]) or (until is not None and self.state.step >= until):
+                bar.close()
+                return False
+            batch_began = time.perf_counter()
+            shape, windows, visible = self.batch(self.state.step)
+            making += time.perf_counter() - batch_began
+            losses.append(self.step(windows, visible))
+            self.state.step += 1
+            self.state.windows += shape.rows
+            self.state.tokens += shape.rows * shape.context_length // self.recipe.model.patch_length
+            self.state.seconds = before + time.perf_counter() - began
+            if self.state.step % train.log_every == 0:
+                self.log(losses, making, mark, shape)
+                self._watch(losses)
+                losses, making, mark = [], 0.0, (self.state.step, self.state.seconds, self.state.tokens)
+                bar.update(int(1000 * self.progress()) - bar.n)
+            if self.state.step % train.validate_every == 0:
+                self.validate()
+            if self.state.step % train.save_every == 0:
+                self.save()
+        bar.close()
+        if self.state.step % train.validate_every:
+            self.validate()
+        return True
+
+    def progress(self) -> float:
+        """How much of the schedule is done, 0 … 1."""
+        if self.recipe.train.steps is not None:
+            return self.state.step / self.recipe.train.steps
+        return min(self.state.seconds / (60 * (self.minutes or 1e-9)), 1.0)
+
+    def batch(self, step: int) -> tuple[Shape, Tensor, Tensor]:
+        """This process's rows of a step: windows and what may be seen of them; a pure function of seed and step."""
+        recipe = self.recipe
+        shape = _shape_of_step(recipe, step)
+        blocks = shape.rows // recipe.data.block_size // self.accelerator.num_processes
+        first = step * MAX_BLOCKS + self.accelerator.process_index * blocks
+        windows = self.sampler.blocks(first, blocks, shape.context_length + recipe.model.output_length)
+        visible = corrupt_windows(recipe, shape, windows, self.sampler.generator(first, CORRUPTION))
+        return shape, windows, visible
+
+    def step(self, windows: Tensor, visible: Tensor) -> Tensor:
+        """One update."""
+        factor = schedule(self.progress(), self.recipe.optim)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.optim.lr * factor
+        with self.accelerator.autocast():
+            loss = self.wrapped(windows, visible).mean()
+        self.accelerator.backward(loss)
+        clip_gradients(self.objective.parameters(), self.recipe.optim.grad_clip)
+        self.optimizer.step()
+        self._average()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the running average of weights; it follows fast at first."""
+        decay = min(self.recipe.optim.ema, (1 + self.state.step) / (10 + self.state.step))
+        weights = self.objective.decoder.state_dict()
+        torch._foreach_lerp_(list(self.ema.values()), [weights[name] for name in self.ema], 1 - decay)
+
+    def log(self, losses: list[Tensor], making: float, mark: tuple[int, float, int], shape: Shape) -> None:
+        steps, seconds = self.state.step - mark[0], self.state.seconds - mark[1]
+        tokens = (self.state.tokens - mark[2]) / max(seconds, 1e-9)
+        cost = 3 * flops_per_token(self.recipe.model, shape.context_length // self.recipe.model.patch_length)
+        self.record(
+            kind="train", loss=float(torch.stack(losses).mean()), lr=self.optimizer.param_groups[0]["lr"],
+            steps_per_second=steps / max(seconds, 1e-9), tokens_per_second=tokens, tflops=tokens * cost / 1e12,
+            batch_share=making / max(seconds, 1e-9), minutes=self.state.seconds / 60,
+        )  # fmt: skip
+
+    def validate(self) -> None:
+        """Validation loss of the averaged weights, per source."""
+        if self.validation.windows is None:
+            return
+        losses = self.validation.run(self.recipe, self.ema)
+        self.record(kind="validation", loss=losses["mean"], per_source=losses)
+
+    def record(self, **facts: Any) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        facts = {"step": self.state.step, "windows": self.state.windows, **facts}
+        with open(self.run_dir / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(facts) + "\n")
+        logger.info(" ".join(f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in facts.items() if k != "per_source"))
+
+    def save(self) -> Path:
+        if self.accelerator.is_main_process:
+            save_checkpoint(
+                self.run_dir, self.state, self.objective, self.optimizer, self.ema, recipe_to_yaml(self.recipe),
+                self.recipe.train.keep,
+            )  # fmt: skip
+        self.accelerator.wait_for_everyone()
+        return self.run_dir / "checkpoints" / f"step-{self.state.step:09d}"
+
+    def _watch(self, losses: list[Tensor]) -> None:
+        finite = bool(torch.isfinite(torch.stack(losses)).all())
+        self.bad_steps = 0 if finite else self.bad_steps + len(losses)
+        if self.bad_steps >= 10:
+            raise TrainingError(
+                f"The loss is not finite at step {self.state.step}.",
+                code="training.nan_loss",
+                hint="Lower optim.lr; the last checkpoint is untouched.",
+            )
+
+    def _agree(self, mine: bool) -> bool:
+        """All processes stop together."""
+        if self.accelerator.num_processes == 1:
+            return mine
+        flags = self.accelerator.gather(torch.tensor([mine], device=self.accelerator.device))
+        return bool(flags.any())
+
+
+def corrupt_windows(recipe: Recipe, shape: Shape, windows: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw what may be seen of a batch."""
+    config = recipe.corrupt
+    return corrupt(
+        torch.isfinite(windows), shape.context_length, recipe.model.patch_length, config, generator,
+        cut=config.cut if shape.cut is None else shape.cut,
+    )  # fmt: skip
+
+
+def _shape_of_step(recipe: Recipe, step: int) -> Shape:
+    if len(recipe.shapes) == 1:
+        return recipe.shapes[0]
+    weights = np.array([shape.weight for shape in recipe.shapes])
+    dice = np.random.default_rng([recipe.seed, step, 7])
+    return recipe.shapes[int(dice.choice(len(weights), p=weights / weights.sum()))]
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[dict[str, bool]]:
+    """SIGTERM and SIGINT ask the loop to save and leave; a second one ends it at once."""
+    stop = {"now": False}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop["now"]:
+            raise KeyboardInterrupt
+        stop["now"] = True
+
+    try:
+        old = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not in the main thread: nothing to catch
+        old = {}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _run_lock(run_dir: Path) -> Iterator[None]:
+    """Hold the folder against a second run; a lock left by a dead process is taken over."""
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        yield
+        return
+    path = run_dir / "lock"
+    if path.exists() and _is_alive(path.read_text()):
+        raise CheckpointError(f"Process {path.read_text()} is training in {run_dir}.", code="checkpoint.busy")
+    path.write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: str) -> bool:
+    if not pid.strip().isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+

@@ -1,0 +1,79 @@
+"""The training objective: quantiles of the next `output_length` points at every token, in every window at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from tsar.heads.quantile import pinball_loss
+from tsar.model.decoder import Decoder
+
+MIN_HISTORY = 4  # fewer observed points say too little about the scale to be worth a loss
+
+
+class NextPatches(nn.Module):
+    """Wrap a decoder so that one call gives the loss of a batch (what accelerate and DDP wrap in turn).
+
+    Parameters
+    ----------
+    decoder
+        The model to train.
+    smooth_weight
+        How strongly smooth series are weighted up: the weight of a token is ``(smooth_floor + step / scale) **
+        -smooth_weight``. In units of the deviation a smooth trend has errors of a few hundredths and would be ignored,
+        while its score (MASE) is measured in steps.
+    """
+
+    def __init__(self, decoder: Decoder, *, smooth_weight: float = 1.0, smooth_floor: float = 0.15) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.smooth_weight = smooth_weight
+        self.smooth_floor = smooth_floor
+
+    def forward(self, windows: Tensor, visible: Tensor) -> Tensor:
+        """Return the loss of each window.
+
+        Parameters
+        ----------
+        windows
+            (B, L + F) values, NaN where unknown; F = output_length.
+        visible
+            (B, L + F) bool, what the model may see; False throughout the last F.
+
+        Returns
+        -------
+        Tensor
+            (B,) pinball loss in z over all valid targets, times the square root of their share: a short series counts
+            for more than its points, a long one for less, and the mean over any split of a batch is the same.
+        """
+        config = self.decoder.config
+        windows, visible = move_padding_right(windows, visible, config.patch_length)
+        context = windows.shape[1] - config.output_length
+        tokens = self.decoder.tokenizer.encode(windows[:, :context], visible[:, :context])
+        quantiles = self.decoder(replace(tokens, mask=None))
+        targets = windows[:, config.patch_length :].unfold(1, config.output_length, config.patch_length)
+        state = tokens.state
+        valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
+        z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
+        error = pinball_loss(quantiles, z, self.decoder.levels)
+        smoothness = state.step / torch.where(state.scale > 0, state.scale, 1.0)
+        weight = (self.smooth_floor + smoothness).pow(-self.smooth_weight)
+        error = torch.where(valid, error * weight.unsqueeze(-1), 0.0).sum((1, 2))
+        count = valid.sum((1, 2)).clamp_min(1)
+        return error / (count * (valid.shape[1] * valid.shape[2])).sqrt()
+
+
+def move_padding_right(windows: Tensor, visible: Tensor, patch_length: int) -> tuple[Tensor, Tensor]:
+    """Shift each window left by its leading patches without a visible point, and fill up with unknowns at the right.
+
+    Under causal attention padding at the right is inert without any mask, so training takes the fastest attention path.
+    """
+    length = windows.shape[1]
+    first = visible.to(torch.uint8).argmax(1, keepdim=True)
+    shift = (first // patch_length) * patch_length
+    source = torch.arange(length, device=windows.device) + shift
+    inside = source < length
+    source = source.clamp_max(length - 1)
+    return torch.where(inside, windows.gather(1, source), torch.nan), visible.gather(1, source) & inside

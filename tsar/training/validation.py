@@ -1,0 +1,88 @@
+"""Validation loss: the training objective on windows that training never draws, per source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from tsar.model.decoder import Decoder
+from tsar.training.augment import standardize
+from tsar.training.corpus import load_corpus
+from tsar.training.objectives import NextPatches
+from tsar.training.synth import DEFAULT_WEIGHTS, make_series
+
+if TYPE_CHECKING:
+    from tsar.training.config import Recipe
+
+SEED = 20_000_003  # far from the seeds of training
+ROWS = 256
+
+
+@dataclass
+class Validation:
+    """Fixed windows and the source of each.
+
+    Attributes
+    ----------
+    windows
+        (N, L + F) or None if validation is off.
+    source
+        (N,) index into `names`.
+    names
+        Sources; synthetic families begin with ``synth:``.
+    last
+        The newest losses.
+    """
+
+    windows: Tensor | None
+    source: Tensor
+    names: list[str]
+    last: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, recipe: Recipe, device: torch.device) -> Validation:
+        """Draw the windows: held-back series of each corpus source, and each synthetic family."""
+        count = recipe.train.validation_windows
+        if not count:
+            return cls(None, torch.empty(0), [])
+        length = max(shape.context_length for shape in recipe.shapes) + recipe.model.output_length
+        parts, sources, names = [], [], []
+        if recipe.corpus:
+            held_back = load_corpus(recipe.corpus, split="validation", device=device)
+            windows, source = held_back.validation_windows(count, length, SEED)
+            parts.append(windows)
+            sources.append(source)
+            names += list(held_back.source_names)
+        for family in DEFAULT_WEIGHTS:
+            generator = torch.Generator(device).manual_seed(SEED)
+            parts.append(make_series(family, count, length, generator))
+            sources.append(torch.full((count,), len(names), device=device))
+            names.append(f"synth:{family}")
+        return cls(standardize(torch.cat(parts)), torch.cat(sources), names)
+
+    @torch.no_grad()
+    def run(self, recipe: Recipe, weights: dict[str, Tensor]) -> dict[str, Any]:
+        """Return the loss per source and their mean; every visible point is shown, nothing is hidden."""
+        if self.windows is None:
+            return {}
+        device = self.windows.device
+        with torch.device(device):
+            objective = NextPatches(Decoder(recipe.model), smooth_weight=recipe.train.smooth_weight)
+        objective.decoder.load_state_dict(weights)
+        objective = objective.to(device).eval()
+        losses = []
+        for part in self.windows.split(ROWS):
+            visible = torch.isfinite(part)
+            visible[:, -recipe.model.output_length :] = False
+            losses.append(objective(part, visible))
+        loss = torch.cat(losses)
+        total = torch.zeros(len(self.names), device=device).index_add_(0, self.source, loss)
+        count = torch.zeros(len(self.names), device=device).index_add_(0, self.source, torch.ones_like(loss))
+        known = count > 0
+        mean = (total / count.clamp_min(1))[known]
+        named = zip((name for name, keep in zip(self.names, known.tolist(), strict=True) if keep), mean.tolist(), strict=True)
+        self.last = {"mean": float(mean.mean()), **dict(named)}
+        return self.last
