@@ -1,7 +1,7 @@
 """Prepare a corpus: renew its manifest, report its overlap with held-out sets, pack it into one small file.
 
     python pretrain/prepare_corpus.py --data ../shared/data/corpus --update-manifest
-    python pretrain/prepare_corpus.py --data ../shared/data/corpus --overlap report.json --held-out ../shared/data/dev_eval
+    python pretrain/prepare_corpus.py --data ../shared/data/corpus --overlap report.json
     python pretrain/prepare_corpus.py --data ../shared/data/corpus --pack corpus.pack --max-mb 45
 
 Without an action it prints the sources and their weights.
@@ -49,13 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the corpus: one parquet file per source")
-    parser.add_argument("--manifest", type=Path, default=MANIFEST, metavar="FILE", help="default: %(default)s")
-    parser.add_argument("--update-manifest", action="store_true", help="renew hashes, counts and weights in the manifest")
-    parser.add_argument("--overlap", type=Path, metavar="FILE", help="write the overlap with the held-out sets as JSON")
-    parser.add_argument("--held-out", type=Path, metavar="FOLDER", help="held-out sets for --overlap (default: DATA/../dev_eval)")
-    parser.add_argument("--pack", type=Path, metavar="FILE", help="write a packed corpus")
-    parser.add_argument("--max-mb", type=float, default=45.0, metavar="MB", help="size of the pack in 10^6 bytes (default: 45)")
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="FOLDER", help="the corpus: one parquet file per source")
+    add("--manifest", type=Path, default=MANIFEST, metavar="FILE", help="default: %(default)s")
+    add("--update-manifest", action="store_true", help="renew hashes, counts and weights in the manifest")
+    add("--overlap", type=Path, metavar="FILE", help="write the overlap with the held-out sets as JSON")
+    add("--held-out", type=Path, metavar="FOLDER", help="held-out sets for --overlap (default: DATA/../dev_eval)")
+    add("--pack", type=Path, metavar="FILE", help="write a packed corpus")
+    add("--max-mb", type=float, default=45.0, metavar="MB", help="size of the pack in 10^6 bytes (default: 45)")
     return parser
 
 
@@ -83,8 +84,8 @@ def pack(manifest: Manifest, data: Path, path: Path, max_mb: float) -> None:
         parts += [Part(read_shard(data / source.file, side), side == "validation") for side in ("train", "validation")]
     kept = write_pack(path, parts, manifest_weights(manifest.sources), int(max_mb * 1e6))
     for part in kept:
-        side = "validation" if part.held_back else "train"
-        print(f"{part.shard.source:28s} {side:10s} {len(part.shard.lengths):6d} series {len(part.shard.values):9d} points")
+        shard, side = part.shard, "validation" if part.held_back else "train"
+        print(f"{shard.source:28s} {side:10s} {len(shard.lengths):6d} series {len(shard.values):9d} points")
     points = sum(len(part.shard.values) for part in kept)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {points:,} points")
 
@@ -92,7 +93,8 @@ def pack(manifest: Manifest, data: Path, path: Path, max_mb: float) -> None:
 def print_sources(manifest: Manifest) -> None:
     """Print a table of the sources."""
     for source in sorted(manifest.sources, key=lambda one: -one.weight):
-        print(f"{source.weight:6.2%} {source.series:6d} series {source.points:9d} points  {source.name} ({source.licence})")
+        size = f"{source.series:6d} series {source.points:9d} points"
+        print(f"{source.weight:6.2%} {size}  {source.name} ({source.licence})")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,13 @@ def by_name(page: Path) -> str:
     return page.name
 
 
+def run_blocks(page: Path, names: dict) -> None:
+    for block in blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), names)
+
+
+QUICKSTART = ROOT / "docs" / "quickstart.md"
+SELF_CONTAINED = {"README.md", "quickstart.md"}  # the other pages go on from the names of the quickstart
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
 COMMANDS = sorted({line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()})
 
@@ -29,8 +36,9 @@ COMMANDS = sorted({line for page in PAGES for block in blocks(page, "bash") for 
 def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
-    for block in blocks(page, "python"):
-        exec(compile(block, page.name, "exec"), names)
+    if page.name not in SELF_CONTAINED:
+        run_blocks(QUICKSTART, names)
+    run_blocks(page, names)
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("tsar ")])

@@ -249,9 +249,9 @@ def pretrain(options: argparse.Namespace) -> int:
     from tsar.training.config import load_recipe
     from tsar.training.loop import pretrain as run_pretraining
 
+    recipe = load_recipe(_find_recipe(options.recipe), options.overrides)
     if _is_main_process():
         log_to_terminal()
-    recipe = load_recipe(_find_recipe(options.recipe), options.overrides)
     run_dir = options.run_dir or Path("runs") / recipe.name
     result = run_pretraining(recipe, run_dir, minutes=options.minutes, resume=options.resume)
     if _is_main_process():

@@ -3,8 +3,8 @@
 Up to ``output_length`` points the last token answers directly. Further ahead, hidden tokens stand for the future and
 each answers for what follows it, so that up to ``config.one_pass_length`` points come out of one pass, with the spread
 that the model learned for such a distance. Beyond that the quantile paths are fed back together: each of the Q paths
-continues with its own forecast of Q quantiles, and the Q x Q values are one law again. The median alone is never fed
-back, since bands would stop growing.
+continues with its own forecast of Q quantiles, and the Q x Q values, refined, are one law again. The median alone is
+never fed back, since bands would stop growing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder
 
 Z_LIMIT = 30.0  # sinh(30) = 5e12 deviations: a bound against overflow, far outside of any forecast
+NODES = 15  # equally likely values a direction of the pool; the deciles 1, 3, 5, 7, 9 are among them
+ROWS_POOLED = 16  # windows whose paths are pooled at once: bounds the memory
 
 
 @torch.inference_mode()
@@ -115,25 +117,34 @@ def _feed_back(model: Decoder, values: Tensor, observed: Tensor, quantiles: Tens
         ahead = _one_pass(model, paths, seen, step, cache)
         if cache is not None:
             cache = cache.select(torch.arange(len(rows), device=rows.device), read)
-        pool = ahead.view(batch, num_levels, step, num_levels).transpose(1, 2).flatten(2)
-        quantiles = torch.cat([quantiles, _pooled_quantiles(pool, model.levels.to(pool.dtype))], 1)
+        pool = ahead.view(batch, num_levels, step, num_levels).transpose(1, 2)
+        levels = model.levels.to(pool.dtype)
+        pooled = [_pooled_quantiles(part, levels) for part in torch.split(pool, ROWS_POOLED)]
+        quantiles = torch.cat([quantiles, torch.cat(pooled)], 1)
         length = step
     return quantiles
 
 
 def _pooled_quantiles(pool: Tensor, levels: Tensor) -> Tensor:
-    """Quantiles (B, F, Q) of the law that gives each of the pooled values (B, F, Q * Q) the weight of its two levels.
+    """Quantiles (B, F, Q) of the law over all paths' forecasts; `pool` is (B, F, Q, Q): path, then level.
 
-    A value at level p stands for the probability between the midpoints to its neighbouring levels.
+    Both directions are refined to `NODES` equally likely values first: nine values a direction end at the outermost
+    level, and a band that loses its tails whenever it is fed back soon stops growing (tests/unit/test_decode.py).
     """
-    edges = torch.cat([levels.new_zeros(1), (levels[1:] + levels[:-1]) / 2, levels.new_ones(1)])
-    share = edges.diff()
-    weight = (share[:, None] * share[None, :]).flatten()
-    ordered, order = pool.sort(-1)
-    mass = weight[order].cumsum(-1) - weight[order] / 2
-    index = torch.searchsorted(mass.contiguous(), levels.expand(*mass.shape[:-1], -1).contiguous())
-    index = index.clamp(1, mass.shape[-1] - 1)
-    left, right = mass.gather(-1, index - 1), mass.gather(-1, index)
-    share_right = ((levels - left) / (right - left)).clamp(0, 1)
-    low, high = ordered.gather(-1, index - 1), ordered.gather(-1, index)
-    return low + share_right * (high - low)
+    paths = _refine(_refine(pool, levels).mT, levels)
+    ordered = paths.flatten(2).sort(-1).values
+    place = levels * ordered.shape[-1] - 0.5
+    left = place.long().clamp_max(ordered.shape[-1] - 2)
+    low, high = ordered[..., left], ordered[..., left + 1]
+    return low + (place - left) * (high - low)
+
+
+def _refine(quantiles: Tensor, levels: Tensor) -> Tensor:
+    """Quantiles (…, NODES) at the middles of `NODES` equal shares, from (…, Q); between and beyond as `Forecast.at`."""
+    known = torch.special.ndtri(levels)
+    nodes = torch.special.ndtri((torch.arange(NODES, device=levels.device, dtype=levels.dtype) + 0.5) / NODES)
+    place = (torch.searchsorted(known, nodes, right=True) - 1).clamp(0, len(levels) - 2)
+    share = (nodes - known[place]) / (known[place + 1] - known[place])
+    low, high = quantiles[..., place], quantiles[..., place + 1]
+    refined: Tensor = low + share * (high - low)
+    return refined

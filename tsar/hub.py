@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from tsar.errors import ModelError, OptionError, ReleaseError
@@ -86,7 +87,7 @@ def load_release(folder: Path) -> Decoder:
     try:
         config = ModelConfig.from_dict(json.loads(files[CONFIG]))
         weights = load(files[WEIGHTS])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, SafetensorError) as error:
         if isinstance(error, ModelError):
             raise
         raise ReleaseError(f"{folder} cannot be read: {error}.", code="release.bad_manifest") from error

@@ -60,7 +60,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ReleaseError(f"{folder} has no {MANIFEST}, so it is not a whole release.", code="release.missing_file")
     try:
         manifest = json.loads(path.read_text())
-        hashes = manifest["sha256"]
+        hashes = dict(manifest["sha256"])
         names_are_inside = all(_is_inside(name) for name in hashes)
     except (ValueError, KeyError, TypeError) as error:
         raise ReleaseError(f"{path} is not a manifest: {error}.", code="release.bad_manifest") from error

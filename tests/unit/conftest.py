@@ -36,7 +36,8 @@ def small_decoder() -> Callable[..., Decoder]:
             for name, param in decoder.named_parameters():
                 noise = torch.randn(param.shape, generator=generator)
                 if param.ndim > 1:
-                    param.copy_(noise * param.shape[1] ** -0.5)
+                    size = 0.1 if "head" in name else 1.0  # forecasts of the size of the data
+                    param.copy_(size * noise * param.shape[1] ** -0.5)
                 else:
                     param.copy_((1.0 if "norm" in name else 0.0) + 0.2 * noise)
         return decoder.eval().requires_grad_(False)

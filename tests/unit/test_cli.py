@@ -8,7 +8,7 @@ import pytest
 import tsar
 from tsar.cli import main, make_parser
 
-TABLE = "item_id,timestamp,target\na,2024-01-01,1\na,2024-01-02,2\n"
+TABLE = "item_id,timestamp,target\n" + "".join(f"a,2024-01-0{day},{day}\n" for day in range(1, 8))
 
 
 def error_line(capsys) -> str:

@@ -3,7 +3,20 @@
 import logging
 import sys
 
+import pytest
+
 from tsar.logging import get_logger, log_to_terminal, progress_bar
+
+
+@pytest.fixture(autouse=True)
+def logger_as_imported():
+    root = logging.getLogger("tsar")
+    handlers, level = list(root.handlers), root.level
+    root.handlers[:] = [handler for handler in handlers if isinstance(handler, logging.NullHandler)]
+    root.setLevel(logging.NOTSET)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def test_loggers_stand_below_tsar():
@@ -17,16 +30,10 @@ def test_library_is_silent(capsys):
 
 
 def test_messages_show_once_after_asking(capsys):
-    root = logging.getLogger("tsar")
-    before = list(root.handlers)
-    try:
-        log_to_terminal()
-        log_to_terminal()
-        get_logger("tsar.decode").info("ready")
-        assert capsys.readouterr().err.count("ready") == 1
-    finally:
-        root.handlers[:] = before
-        root.setLevel(logging.NOTSET)
+    log_to_terminal()
+    log_to_terminal()
+    get_logger("tsar.decode").info("ready")
+    assert capsys.readouterr().err.count("ready") == 1
 
 
 def test_bar_needs_a_terminal_or_a_wish(capsys, monkeypatch):

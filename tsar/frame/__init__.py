@@ -3,5 +3,15 @@
 from tsar.frame.assemble import make_forecast_frame, quantile_column
 from tsar.frame.normalize import normalize_frame
 from tsar.frame.panel import FrameReport, Panel, Series
+from tsar.frame.store import panel_from_bytes, panel_to_bytes
 
-__all__ = ["FrameReport", "Panel", "Series", "make_forecast_frame", "normalize_frame", "quantile_column"]
+__all__ = [
+    "FrameReport",
+    "Panel",
+    "Series",
+    "make_forecast_frame",
+    "normalize_frame",
+    "panel_from_bytes",
+    "panel_to_bytes",
+    "quantile_column",
+]

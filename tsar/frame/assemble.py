@@ -71,7 +71,7 @@ def make_forecast_frame(
     frame.insert(1, names[2], target_name)
     frame.insert(2, names[3], median.reshape(-1))
     items = np.repeat(np.arange(num_items), prediction_length)
-    return _to_kind(frame, names[0], panel.source, items)
+    return to_kind(frame, names[0], panel.source, items)
 
 
 def _check_names(names: list[str], level_names: list[str]) -> None:
@@ -86,7 +86,8 @@ def _check_names(names: list[str], level_names: list[str]) -> None:
         )
 
 
-def _to_kind(frame: pd.DataFrame, id_column: str, source: Source, items: IntArray) -> Any:
+def to_kind(frame: pd.DataFrame, id_column: str, source: Source, items: IntArray) -> Any:
+    """Turn a frame whose first column are stamps into the kind of `source`, with the ids of `items` (N,) in front."""
     if source.kind == "pandas":
         return _to_pandas(frame, id_column, source, items)
     if source.kind == "polars":

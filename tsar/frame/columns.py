@@ -139,16 +139,15 @@ def read_columns(table: nw.DataFrame[Any], id_column: str | None, timestamp_colu
         stamps = stamps.cast(nw.Datetime("ms"))
     return Columns(
         ids=None if id_column is None else _ids_to_pandas(table[id_column]),
-        stamps=_without_arrow(stamps.to_pandas()),
-        target=_without_arrow(values.to_pandas()),
+        stamps=_to_pandas(stamps),
+        target=_to_pandas(values),
         names=(id_column, timestamp_column, target),
         stamps_are_dates=table[timestamp_column].dtype == nw.Date,
     )
 
 
-def make_source(table: nw.DataFrame[Any], columns: Columns, first_rows: IntArray) -> Source:
+def make_source(table: nw.DataFrame[Any], id_column: str | None, timestamp_column: str, first_rows: IntArray) -> Source:
     """Remember the kind of frame, the ids in their own type (those at `first_rows`), and the type of the stamps."""
-    id_column, timestamp_column, _ = columns.names
     stamps = table[timestamp_column]
     native = stamps.to_native()
     keeps_type = isinstance(stamps.dtype, nw.Datetime | nw.Date) or stamps.dtype.is_integer()
@@ -159,19 +158,24 @@ def make_source(table: nw.DataFrame[Any], columns: Columns, first_rows: IntArray
     )
 
 
+def item_ids_of(ids: nw.Series[Any]) -> ObjectArray:
+    """Ids (I,) as Python objects."""
+    return _ids_to_pandas(ids).astype(object).to_numpy()
+
+
 def _ids_to_pandas(ids: nw.Series[Any]) -> pd.Series:
     try:
-        in_pandas: pd.Series = ids.to_pandas()
+        return _to_pandas(ids)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise _bad_id(ids.dtype) from error
+
+
+def _to_pandas(column: nw.Series[Any]) -> pd.Series:
+    """Values as numpy holds them; by way of a frame, since an arrow column alone loses its time zone."""
+    in_pandas: pd.Series = column.to_frame().to_pandas().iloc[:, 0]
+    if isinstance(in_pandas.dtype, pd.ArrowDtype):
+        return _to_pandas(nw.from_native(pa.table([pa.array(in_pandas.array)], names=["column"]))["column"])
     return in_pandas
-
-
-def _without_arrow(column: pd.Series) -> pd.Series:
-    if not isinstance(column.dtype, pd.ArrowDtype):
-        return column
-    in_numpy: pd.Series = pa.chunked_array(pa.array(column.array)).to_pandas()
-    return in_numpy
 
 
 # -------------------------------------------------------------------------------------------------------------- ids

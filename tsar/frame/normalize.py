@@ -105,7 +105,7 @@ def normalize_frame(
         starts=positions[rows.offsets[:-1]],
         grid=grid,
         report=report,
-        source=make_source(table, columns, rows.first_rows),
+        source=make_source(table, id_column, timestamp_column, rows.first_rows),
     )
 
 

@@ -44,8 +44,10 @@ class QuantileHead(nn.Module):
         anchor_BT
             (B, T) last observed value in z.
         """
-        raw = self.quantiles(hidden_BTD).float().unflatten(-1, (self.output_length, self.num_levels))
-        gate_unit = self.gate_unit(hidden_BTD).float()
+        with torch.autocast(hidden_BTD.device.type, enabled=False):  # the answer itself is worth full precision
+            hidden_BTD = hidden_BTD.to(self.quantiles.weight.dtype)
+            raw = self.quantiles(hidden_BTD).unflatten(-1, (self.output_length, self.num_levels))
+            gate_unit = self.gate_unit(hidden_BTD)
         gate = torch.sigmoid(gate_unit[..., 0])
         unit = torch.exp(LOG_SPREAD_LIMIT * torch.tanh(gate_unit[..., 1] / LOG_SPREAD_LIMIT))
         middle = self.num_levels // 2
@@ -53,7 +55,7 @@ class QuantileHead(nn.Module):
         below = -F.softplus(below).flip(-1).cumsum(-1).flip(-1)
         above = F.softplus(above).cumsum(-1)
         spread = torch.cat([below, torch.zeros_like(centre), above], -1)
-        start = (gate * anchor_BT.float())[..., None, None]
+        start = (gate * anchor_BT.to(gate.dtype))[..., None, None]
         return start + unit[..., None, None] * (centre + spread)
 
 

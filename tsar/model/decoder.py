@@ -21,6 +21,8 @@ class Decoder(nn.Module):
         Sizes; see `ModelConfig`.
     """
 
+    levels: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -80,7 +82,7 @@ class Decoder(nn.Module):
         mask = None if key_mask is None else attention_mask(key_mask, patches.shape[1])
         positions = torch.arange(already, already + patches.shape[1], device=patches.device)
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_base)
-        x = self.embedding(patches)
+        x = self.embedding(patches).to(patches.dtype)  # under autocast too, the residual stream keeps full precision
         for index, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache.layers[index] if cache is not None else None)
         hidden: Tensor = self.norm(x)

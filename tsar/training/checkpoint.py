@@ -1,4 +1,4 @@
-"""Checkpoints of a run: everything that exact resume needs, as safetensors and JSON in folders that are whole or absent."""
+"""Checkpoints of a run: all that exact resume needs, as safetensors and JSON in folders that are whole or absent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -39,11 +40,19 @@ class RunState:
 
 
 def save_checkpoint(
-    run_dir: Path, state: RunState, model: nn.Module, optimizer: MuonAdamW, ema: dict[str, Tensor], recipe: str, keep: int
+    run_dir: Path,
+    state: RunState,
+    model: nn.Module,
+    optimizer: MuonAdamW,
+    ema: dict[str, Tensor],
+    recipe: str,
+    keep: int,
 ) -> Path:
     """Write ``run_dir/checkpoints/step-…`` and drop all but the newest `keep`."""
     folder = run_dir / "checkpoints" / f"{PREFIX}{state.step:09d}"
     slots, counters = _optimizer_tensors(model, optimizer)
+    if is_whole(folder):  # this step was just saved; replacing it would leave a moment without it
+        return folder
     write_folder(
         folder,
         {
@@ -55,7 +64,9 @@ def save_checkpoint(
         },
         step=state.step,
     )
-    for old in list_checkpoints(run_dir)[:-keep]:
+    done = list_checkpoints(run_dir)
+    kept = [one for one in done if one <= folder][-keep:]  # a later one is damaged, or the run would have gone on there
+    for old in set(done) - set(kept):
         shutil.rmtree(old, ignore_errors=True)
     for stray in folder.parent.glob(".part-*"):
         shutil.rmtree(stray, ignore_errors=True)
@@ -75,7 +86,9 @@ def find_checkpoint(run_dir: Path) -> Path | None:
     return None
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: MuonAdamW, device: torch.device) -> tuple[RunState, dict[str, Tensor]]:
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: MuonAdamW, device: torch.device
+) -> tuple[RunState, dict[str, Tensor]]:
     """Bring model and optimizer to the state of a checkpoint; return the run's state and the averaged weights.
 
     Raises
@@ -90,12 +103,19 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: MuonAdamW, device
         facts = json.loads(files["state.json"])
         counters = facts.pop("optimizer_steps")
         slots = load(files["optimizer.safetensors"])
-    except (RuntimeError, KeyError, ValueError) as error:
+        _fill_optimizer(model, optimizer, slots, counters, device)
+        return RunState(**facts), ema
+    except (RuntimeError, KeyError, ValueError, TypeError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder} does not fit this recipe: {error}",
             code="checkpoint.invalid",
             hint="Use another run folder, or the recipe that the checkpoint was made with.",
         ) from error
+
+
+def _fill_optimizer(
+    model: nn.Module, optimizer: MuonAdamW, slots: dict[str, Tensor], counters: list[int], device: torch.device
+) -> None:
     names = dict(model.named_parameters())
     for key, value in slots.items():
         name, slot = key.rsplit("/", 1)
@@ -103,7 +123,6 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: MuonAdamW, device
     for group, steps in zip(optimizer.param_groups, counters, strict=True):
         if steps:
             group["steps"] = steps
-    return RunState(**facts), ema
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: MuonAdamW) -> tuple[dict[str, Tensor], list[int]]:

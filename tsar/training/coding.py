@@ -21,6 +21,8 @@ FINEST_STEP, COARSEST_STEP, STEPS_PER_NOISE = 1e-3, 8e-3, 24
 MAX_CODE = 2**29
 """Largest range of codes; twice differenced ones then fit in int32."""
 
+_CHUNK = 2**18
+
 _FLOAT32_BLUR = 2.0**-23  # values published as float32 are off their grid by up to half of this share of their size
 
 
@@ -88,15 +90,17 @@ def decode(
     ndarray
         (N,) float32 within ±`CLIP`; NaN = missing.
     """
-    numbers = codes.astype(np.int64)
-    for least in (1, 2):
-        chosen = np.repeat(orders >= least, lengths)
-        numbers[chosen] = _cumsum_each(numbers[chosen], lengths[orders >= least])
-    values = numbers * np.repeat(slopes, lengths)
-    values += np.repeat(intercepts, lengths)
-    np.clip(values, -CLIP, CLIP, out=values)
-    values[missing] = np.nan
-    return values.astype(np.float32)
+    out = np.empty(len(codes), dtype=np.float32)
+    ends = np.cumsum(lengths)
+    first = 0
+    while first < len(lengths):  # a few series at a time, so that the work stays in the cache
+        start = int(ends[first] - lengths[first])
+        last = max(first + 1, int(np.searchsorted(ends, start + _CHUNK, side="right")))
+        some, points = slice(first, last), slice(start, int(ends[last - 1]))
+        out[points] = _decode_some(codes[points], lengths[some], orders[some], slopes[some], intercepts[some])
+        first = last
+    out[missing] = np.nan
+    return out
 
 
 def choose_grid(known: NDArray[np.float64]) -> tuple[float, float]:
@@ -146,11 +150,27 @@ def _fill(series: NDArray[np.float64], missing: NDArray[np.bool_]) -> NDArray[np
     return np.where(np.isnan(filled), series[np.argmin(missing)], filled)
 
 
-def _cumsum_each(numbers: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the running sums of each series by itself."""
-    total = np.cumsum(numbers)
+def _decode_some(
+    codes: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    orders: NDArray[np.integer],
+    slopes: NDArray[np.float64],
+    intercepts: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    numbers = codes.copy()
+    for least in (1, 2):
+        chosen = np.repeat(orders >= least, lengths)
+        numbers[chosen] = _cumsum_each(numbers[chosen], lengths[orders >= least])
+    values = np.repeat(slopes, lengths) * numbers + np.repeat(intercepts, lengths)
+    return np.clip(values, -CLIP, CLIP)
+
+
+def _cumsum_each(numbers: NDArray[np.int32], lengths: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the running sums of each series; the sum over all may wrap around, its differences come out right."""
+    total = np.cumsum(numbers, dtype=np.int32)
     ends = np.cumsum(lengths)
-    before = np.concatenate([[0], total[ends[:-1] - 1]]) if len(ends) else ends
+    before = np.zeros(len(ends), dtype=np.int32)
+    before[1:] = total[ends[:-1] - 1]
     return np.asarray(total - np.repeat(before, lengths))
 
 

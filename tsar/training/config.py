@@ -102,6 +102,15 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        train, periods = self.train, ("log_every", "validate_every", "save_every", "keep")
+        counts = {f"train.{name}": getattr(train, name) for name in periods}
+        counts |= {"train.steps": train.steps, "data.block_size": self.data.block_size, "shapes": len(self.shapes)}
+        counts |= {"shapes: rows": min((shape.rows for shape in self.shapes), default=None)}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        if train.minutes is not None and not train.minutes > 0:
+            raise ValueError(f"train.minutes must be positive, got {train.minutes}")
         for shape in self.shapes:
             if shape.context_length % self.model.patch_length:
                 raise ValueError(f"shapes: context_length {shape.context_length} is no multiple of model.patch_length")
@@ -171,7 +180,10 @@ def _set(values: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise RecipeError(f"Override {override!r}: {parent!r} is not a section.", code="recipe.unknown_key")
         values = inner
-    values[leaf] = yaml.safe_load(text)
+    try:
+        values[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"Override {override!r} is not YAML: {error}.", code="recipe.bad_value") from error
 
 
 def _refuse_unknown_keys(kind: type[Any], values: Any, place: str) -> None:

@@ -263,7 +263,7 @@ class Corpus:
         for name, freq, array in series:
             by_source.setdefault(name, []).append((freq or "", array))
         shards = [
-            make_shard(name, [str(index) for index in range(len(rows))], [freq for freq, _ in rows], [one for _, one in rows])
+            make_shard(name, map(str, range(len(rows))), [freq for freq, _ in rows], [one for _, one in rows])
             for name, rows in by_source.items()
         ]
         return cls.from_shards(shards, weights, device=device, aggregation=aggregation)
@@ -282,8 +282,8 @@ class Corpus:
         """Draw windows.
 
         A source and class of frequencies is drawn by its weight, a series of these in proportion to the square root of
-        its length, then an aggregation factor, a phase, and the window's end. The end may lie anywhere that leaves the window at least
-        `MIN_WINDOW` points (or the whole series, if shorter).
+        its length, then an aggregation factor, a phase, and the window's end. The end may lie anywhere that leaves the
+        window at least `MIN_WINDOW` points (or the whole series, if shorter).
 
         Parameters
         ----------

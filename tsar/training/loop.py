@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor
 
-from tsar.errors import CheckpointError, TrainingError
+from tsar.errors import CheckpointError, RecipeError, TrainingError
 from tsar.logging import get_logger, progress_bar
 from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
@@ -75,8 +76,8 @@ def pretrain(
     Invariant: an interrupted and resumed run has bit-identical weights on a CPU (tests/integration/test_resume.py).
     """
     run_dir = Path(run_dir)
-    run = _Run.start(recipe, run_dir, minutes, resume)
     with _run_lock(run_dir), _stop_on_signal() as stop:
+        run = _Run.start(recipe, run_dir, minutes, resume)
         finished = run.train(stop, until)
         checkpoint = run.save()
     if not finished:
@@ -112,8 +113,15 @@ class _Run:
         train = recipe.train
         if train.threads:
             torch.set_num_threads(train.threads)
-        accelerator = Accelerator(mixed_precision="bf16" if train.precision == "bf16" else "no")
+        accelerator = Accelerator(mixed_precision="no")  # autocast is ours, so that the compiler sees a plain module
+        for shape in recipe.shapes:
+            if shape.rows // recipe.data.block_size % accelerator.num_processes:
+                raise RecipeError(
+                    f"shapes: {shape.rows} rows make no whole blocks for {accelerator.num_processes} processes.",
+                    code="recipe.bad_value",
+                )
         torch.manual_seed(recipe.seed)
+        torch.set_float32_matmul_precision("high")  # TF32 where there is any; no change on a CPU
         corpus = load_corpus(recipe.corpus, split="train", device=accelerator.device) if recipe.corpus else None
         sampler = BlockSampler(recipe.data, recipe.seed, corpus, accelerator.device)
         objective = NextPatches(Decoder(recipe.model), smooth_weight=train.smooth_weight).to(accelerator.device)
@@ -133,8 +141,7 @@ class _Run:
             wrapped = torch.compile(wrapped, dynamic=False)
         minutes = minutes if minutes is not None else train.minutes
         if train.steps is None and minutes is None:
-            raise TrainingError("The recipe says neither steps nor minutes.", code="recipe.bad_value")
-        run_dir.mkdir(parents=True, exist_ok=True)
+            raise RecipeError("The recipe says neither steps nor minutes.", code="recipe.bad_value")
         if accelerator.is_main_process:
             (run_dir / "recipe.yaml").write_text(recipe_to_yaml(recipe))
         validation = Validation.make(recipe, accelerator.device)
@@ -143,6 +150,8 @@ class _Run:
     def train(self, stop: dict[str, bool], until: int | None) -> bool:
         """Run to the end of the schedule; False if stopped before."""
         train = self.recipe.train
+        if train.compile:
+            self.compile_shapes()
         bar = progress_bar(total=1000, desc=self.recipe.name, initial=int(1000 * self.progress()))
         began, before = time.perf_counter(), self.state.seconds
         losses: list[Tensor] = []
@@ -159,7 +168,7 @@ class _Run:
             self.state.step += 1
             self.state.windows += shape.rows
             self.state.tokens += shape.rows * shape.context_length // self.recipe.model.patch_length
-            self.state.seconds = before + time.perf_counter() - began
+            self.state.seconds = self._clock(before + time.perf_counter() - began)
             if self.state.step % train.log_every == 0:
                 self.log(losses, making, mark, shape)
                 self._watch(losses)
@@ -182,27 +191,45 @@ class _Run:
 
     def batch(self, step: int) -> tuple[Shape, Tensor, Tensor]:
         """This process's rows of a step: windows and what may be seen of them; a pure function of seed and step."""
+        shape = _shape_of_step(self.recipe, step)
+        return shape, *self.draw(step, shape)
+
+    def draw(self, step: int, shape: Shape) -> tuple[Tensor, Tensor]:
         recipe = self.recipe
-        shape = _shape_of_step(recipe, step)
         blocks = shape.rows // recipe.data.block_size // self.accelerator.num_processes
         first = step * MAX_BLOCKS + self.accelerator.process_index * blocks
         windows = self.sampler.blocks(first, blocks, shape.context_length + recipe.model.output_length)
-        visible = corrupt_windows(recipe, shape, windows, self.sampler.generator(first, CORRUPTION))
-        return shape, windows, visible
+        generator = self.sampler.generator(step * MAX_BLOCKS, CORRUPTION)
+        first_row = self.accelerator.process_index * len(windows)
+        visible = corrupt_windows(recipe, shape, windows, generator, first_row)
+        return windows, visible
 
     def step(self, windows: Tensor, visible: Tensor) -> Tensor:
         """One update."""
         factor = schedule(self.progress(), self.recipe.optim)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.optim.lr * factor
-        with self.accelerator.autocast():
-            loss = self.wrapped(windows, visible).mean()
+        loss = self.loss(windows, visible)
         self.accelerator.backward(loss)
         clip_gradients(self.objective.parameters(), self.recipe.optim.grad_clip)
         self.optimizer.step()
         self._average()
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
+
+    def loss(self, windows: Tensor, visible: Tensor) -> Tensor:
+        """Mean loss of this process's rows."""
+        bf16 = self.recipe.train.precision == "bf16"
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
+            mean: Tensor = self.wrapped(windows, visible).mean()
+        return mean
+
+    def compile_shapes(self) -> None:
+        """Compile the step for every shape before the clock runs; nothing is learned."""
+        for shape in self.recipe.shapes:
+            windows, visible = self.draw(0, shape)
+            self.accelerator.backward(self.loss(windows, visible))
+            self.optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -255,6 +282,12 @@ class _Run:
                 hint="Lower optim.lr; the last checkpoint is untouched.",
             )
 
+    def _clock(self, mine: float) -> float:
+        """The main process's clock, so that all end the schedule at the same step."""
+        if self.accelerator.num_processes == 1:
+            return mine
+        return float(broadcast(torch.tensor(mine, dtype=torch.float64, device=self.accelerator.device)))
+
     def _agree(self, mine: bool) -> bool:
         """All processes stop together."""
         if self.accelerator.num_processes == 1:
@@ -263,13 +296,16 @@ class _Run:
         return bool(flags.any())
 
 
-def corrupt_windows(recipe: Recipe, shape: Shape, windows: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw what may be seen of a batch."""
-    config = recipe.corrupt
-    return corrupt(
-        torch.isfinite(windows), shape.context_length, recipe.model.patch_length, config, generator,
-        cut=config.cut if shape.cut is None else shape.cut,
+def corrupt_windows(
+    recipe: Recipe, shape: Shape, windows: Tensor, generator: torch.Generator, first_row: int = 0
+) -> Tensor:
+    """Draw what may be seen of a step's windows, or of those from `first_row` on: the draw is for the whole step."""
+    known = torch.isfinite(windows)
+    shown = corrupt(
+        known.new_ones(shape.rows, windows.shape[1]), shape.context_length, recipe.model.patch_length, recipe.corrupt,
+        generator, cut=shape.cut,
     )  # fmt: skip
+    return shown[first_row : first_row + len(windows)] & known
 
 
 def _shape_of_step(recipe: Recipe, step: int) -> Shape:
@@ -308,6 +344,7 @@ def _run_lock(run_dir: Path) -> Iterator[None]:
         yield
         return
     path = run_dir / "lock"
+    run_dir.mkdir(parents=True, exist_ok=True)
     if path.exists() and _is_alive(path.read_text()):
         raise CheckpointError(f"Process {path.read_text()} is training in {run_dir}.", code="checkpoint.busy")
     path.write_text(str(os.getpid()))

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,11 @@ MAX_SOURCE_SHARE = 0.08
 """No source gets a larger share of the windows."""
 
 SHARE_PER_PART = 5e-5
-"""No group gets more than this share for each disjoint part of `PART` points, or few short series would be memorised."""
+"""No group gets more than this share per disjoint part of `PART` points, or few short series would be memorised."""
 
 PART = 64
+
+_SLACK = 4.0  # small corpora get wider caps: the caps of all groups sum to at least this
 
 GROUP = "source and class of frequencies"
 """What one weight belongs to: the series of one source whose frequencies are of one class."""
@@ -89,7 +92,7 @@ _FORBIDDEN = {
 }
 """Data sets that evaluation uses: a pattern of whole words (``^…$``: of the whole name) in the plain form of a name."""
 
-_DECORATION = re.compile(r"_?\b(monash|gluonts|dataset|data|without_missing|with_missing|hourly|daily|weekly|monthly|nips)\b_?")
+_DECORATION = re.compile(r"\b(monash|gluonts|dataset|data|hourly|daily|weekly|monthly)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,15 +214,14 @@ def refuse_forbidden(names: Iterable[str]) -> None:
             f"Training on an evaluation set is forbidden: {', '.join(sorted(set(found.values())))}.",
             code="corpus.forbidden",
             item_ids=found,
-            hint="Take the source out of the corpus; a model that has seen it can no longer be reported zero-shot on it.",
+            hint="Take the source out: a model that has seen it can no longer be reported zero-shot on it.",
         )
 
 
 def forbidden_reason(name: str) -> str | None:
     """Return the evaluation set that a source's name stands for, or None."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    bare = _DECORATION.sub("_", plain.replace("_", " ").strip()).replace(" ", "_")
-    bare = re.sub(r"_+", "_", bare).strip("_")
+    bare = "_".join(_DECORATION.sub(" ", plain.replace("_", " ")).split())
     for reason, pattern in _FORBIDDEN.items():
         anywhere = rf"(^|_)(?:{pattern})(_|$)"
         if re.search(anywhere, plain) or (pattern.startswith("^") and re.search(anywhere, bare)):
@@ -227,8 +229,9 @@ def forbidden_reason(name: str) -> str | None:
     return None
 
 
+@cache
 def frequency_class(freq: str | None) -> str:
-    """Return the class of a pandas alias, a key of `FREQUENCY_SHARES`; ``"15min"`` is sub-hourly, ``"W-SUN"`` weekly."""
+    """Return the class of a pandas alias, a key of `FREQUENCY_SHARES`: ``"15min"`` is sub-hourly."""
     unit = re.match(r"\d*([A-Za-z]+)", freq or "")
     return _CLASSES.get(unit.group(1), "unknown") if unit else "unknown"
 
@@ -241,7 +244,7 @@ def balanced_weights(
     Points are shared very unevenly: energy, weather and cloud metrics hold most, while monthly, quarterly and yearly
     series are many but short. So every class of frequencies gets its share of `FREQUENCY_SHARES`; within a class a
     group gets a share in proportion to the square root of its points. What `MAX_SOURCE_SHARE` and `SHARE_PER_PART`
-    cut off goes to the others.
+    cut off goes to the others; in a corpus too small for them both caps are wider.
 
     Parameters
     ----------
@@ -259,6 +262,8 @@ def balanced_weights(
     row = np.array([place[key] for key in keys])
     weight = np.sqrt(np.bincount(row, lengths, len(groups)))
     cap = SHARE_PER_PART * np.bincount(row, np.ceil(lengths / PART), len(groups))
+    cap = cap * max(1.0, _SLACK / cap.sum())
+    max_share = max(MAX_SOURCE_SHARE, 2 / len(set(sources)))
     source_row = np.unique([source for source, _ in groups], return_inverse=True)[1]
     class_names, class_row = np.unique([name for _, name in groups], return_inverse=True)
     target = np.array([FREQUENCY_SHARES[name] for name in class_names])
@@ -266,7 +271,7 @@ def balanced_weights(
         weight = weight * (target / np.bincount(class_row, weight))[class_row]
         weight = np.minimum(weight / weight.sum(), cap)
         total = np.bincount(source_row, weight)
-        weight = weight * np.minimum(1, MAX_SOURCE_SHARE / total)[source_row]
+        weight = weight * np.minimum(1, max_share / total)[source_row]
     weight = weight / weight.sum()
     return dict(zip(groups, weight.tolist(), strict=True))
 

@@ -1,9 +1,9 @@
 """Overlap between a corpus and held-out sets: windows of 12 values that are equal up to shift and scale.
 
 A window is compared by a hash of its standardised values rounded to two decimals. Windows that look alike without being
-copies are left out: those with a missing value and those with fewer than `MIN_CHANGES` different changes from one value
-to the next (constant ones, straight lines, single spikes). Aggregated, revised or coarsely rounded copies, and series
-shorter than a window, are not seen.
+copies are left out: those with a missing value, and those with fewer than `MIN_DIFFERENT` different values or different
+changes from one value to the next (constant ones, straight lines, spikes, small counts). Aggregated, revised or coarsely
+rounded copies, and series shorter than a window, are not seen.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tsar.training.shards import Shard
 WINDOW = 12
 """Values in a window."""
 
-MIN_CHANGES = 6
-"""Different changes, rounded like the values, that a window needs to be told from others."""
+MIN_DIFFERENT = 10
+"""Different values, and different changes, that a window needs to be told from others."""
 
 MANY = 3
 """A series with this many matches is hardly a coincidence."""
@@ -84,8 +84,8 @@ class HeldOutWindows:
         series = np.searchsorted(shard.offsets, np.concatenate(places), side="right") - 1
         hashes = np.concatenate(hits)
         found = {}
-        for name, known in zip(self.names, self._hashes, strict=True):
-            matches = np.bincount(series[_contains(known, hashes)], minlength=len(shard.lengths))
+        for name, own in zip(self.names, self._hashes, strict=True):
+            matches = np.bincount(series[_contains(own, hashes)], minlength=len(shard.lengths))
             if matches.any():
                 suspects = tuple(shard.item_ids[index] for index in np.flatnonzero(matches >= MANY))
                 found[name] = Overlap(int(matches.sum()), int((matches > 0).sum()), suspects)
@@ -110,7 +110,7 @@ def make_overlap_report(shards: Iterable[Shard], held_out: Iterable[Shard]) -> d
             }
     return {
         "window": WINDOW,
-        "min_changes": MIN_CHANGES,
+        "min_different": MIN_DIFFERENT,
         "held_out": reference.names,
         "held_out_windows": len(reference),
         "sources": compared,
@@ -138,8 +138,9 @@ def _round(windows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.
     usable = np.isfinite(deviation[:, 0]) & (deviation[:, 0] > 1e-6 * np.abs(windows).max(1))
     scaled = np.where(usable[:, None], centred / np.where(usable[:, None], deviation, 1.0), 0.0)
     rounded = np.rint(100 * scaled).astype(np.int64)
-    changes = np.sort(np.diff(rounded, axis=1), axis=1)
-    return rounded, usable & ((np.diff(changes, axis=1) > 0).sum(1) + 1 >= MIN_CHANGES)
+    for numbers in (rounded, np.diff(rounded, axis=1)):
+        usable &= (np.diff(np.sort(numbers, axis=1), axis=1) > 0).sum(1) + 1 >= MIN_DIFFERENT
+    return rounded, usable
 
 
 def _hash(rounded: NDArray[np.int64]) -> NDArray[np.uint64]:

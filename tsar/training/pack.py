@@ -89,7 +89,8 @@ def write_pack(
         ``corpus.missing`` if no series varies.
     """
     whole = [Part(drop_constant(part.shard), part.held_back) for part in parts]
-    whole = sorted((part for part in whole if len(part.shard.lengths)), key=lambda part: (part.shard.source, part.held_back))
+    whole = [part for part in whole if len(part.shard.lengths)]
+    whole.sort(key=lambda part: (part.shard.source, part.held_back))
     if not whole:
         raise CorpusError("No series to pack.", code="corpus.missing")
     tables = [_make_table(part) for part in whole]
@@ -120,12 +121,11 @@ def read_pack(path: Path, split: Split = "train") -> PackedCorpus:
     """
     if not path.is_file():
         raise CorpusError(f"There is no packed corpus at {path}.", code="corpus.missing")
-    wanted = None if split == "all" else [("held_back", "=", split == "validation")]
     try:
         facts = json.loads((pq.read_schema(path).metadata or {})[_METADATA])
         if facts["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format_version {facts['format_version']} is not {FORMAT_VERSION}")
-        table = pq.read_table(path, filters=wanted)
+        table = _read_groups(path, split)
         codes = table["codes"].combine_chunks()
         lengths = codes.value_lengths().to_numpy().astype(np.int64)
         values = decode(
@@ -137,7 +137,7 @@ def read_pack(path: Path, split: Split = "train") -> PackedCorpus:
             _spread(table["missing"].combine_chunks(), lengths),
         )
         weights = {(name, kind): float(weight) for name, kind, weight in facts["weights"]}
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise CorpusError(f"{path} is not a packed corpus: {error}.", code="corpus.bad_shard") from error
     names, source = np.unique(table["source"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
     return PackedCorpus(
@@ -180,6 +180,17 @@ def _to_parquet(tables: Sequence[pa.Table], weights: Mapping[tuple[str, str], fl
         for table in tables:
             writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=table.num_rows)
     return buffer.getvalue()
+
+
+def _read_groups(path: Path, split: Split) -> pa.Table:
+    """Read the row groups of one side of the split; a group has one side only."""
+    with pq.ParquetFile(path) as file:
+        column = file.schema_arrow.get_field_index("held_back")
+        groups = list(range(file.num_row_groups))
+        if split != "all":
+            side = [file.metadata.row_group(group).column(column).statistics.min for group in groups]
+            groups = [group for group in groups if side[group] == (split == "validation")]
+        return file.read_row_groups(groups)
 
 
 def _size_limit(sizes: Sequence[int], budget: float) -> float:

@@ -98,7 +98,7 @@ def read_shard(path: Path, split: Split = "all") -> Shard:
     Raises
     ------
     CorpusError
-        ``corpus.missing`` without the file, ``corpus.bad_shard`` if it cannot be read, lacks a column, or repeats an id.
+        ``corpus.missing`` without the file, ``corpus.bad_shard`` if it cannot be read, lacks a column or repeats an id.
     """
     if not path.is_file():
         raise CorpusError(f"There is no shard at {path}.", code="corpus.missing")
@@ -141,7 +141,8 @@ def standardization(series: NDArray[np.floating]) -> tuple[float, float]:
     known = series[np.isfinite(series)]
     if not len(known):
         return 0.0, 1.0
-    lower, median, upper = np.percentile(known, [25, 50, 75])
+    ranks = [(len(known) - 1) * quarter // 4 for quarter in (1, 2, 3)]
+    lower, median, upper = np.partition(known, ranks)[ranks]
     deviation = float(known.std())
     if not deviation > 0:
         return float(median), 1.0

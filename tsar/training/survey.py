@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def survey_manifest(folder: Path, old: Manifest) -> Manifest:
     )
     sources = []
     for path, shard in zip(paths, shards, strict=True):
-        facts = {
+        facts: dict[str, Any] = {
             "file": path.name,
             "sha256": file_sha256(path),
             "frequencies": dict(Counter(freq or "unknown" for freq in shard.freqs).most_common()),

@@ -1,0 +1,103 @@
+"""Errors carry a known code, their items and a hint, and the documentation knows every code."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from tsar import errors
+from tsar.errors import CODES, FrameError, TsarError, TsarWarning
+
+ROOT = Path(__file__).parent.parent.parent
+BUILTINS = {
+    "FrameError": {ValueError},
+    "FrequencyError": {ValueError},
+    "OptionError": {ValueError},
+    "NotFittedError": {ValueError, AttributeError},
+    "ModelError": {ValueError},
+    "ReleaseError": {OSError},
+    "RecipeError": {ValueError},
+    "CorpusError": {ValueError},
+    "CheckpointError": {OSError},
+    "TrainingError": {RuntimeError},
+    "MissingDependencyError": {ImportError},
+}
+CLASSES = [getattr(errors, name) for name in BUILTINS]
+
+
+def documented_codes() -> dict[str, str]:
+    """Code -> text of its paragraph in docs/errors.md."""
+    parts = re.split(r"^## (\S+)$", (ROOT / "docs" / "errors.md").read_text(), flags=re.MULTILINE)[1:]
+    codes = parts[0::2]
+    assert len(codes) == len(set(codes)), "a code is documented twice"
+    return dict(zip(codes, parts[1::2], strict=True))
+
+
+def raised_codes() -> set[str]:
+    """Every literal ``code="..."`` in the source."""
+    calls = (
+        node
+        for path in (ROOT / "tsar").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    )
+    keywords = (keyword.value for call in calls for keyword in call.keywords if keyword.arg == "code")
+    return {value.value for value in keywords if isinstance(value, ast.Constant)}
+
+
+def test_documentation_and_codes_agree():
+    assert set(documented_codes()) == set(CODES)
+
+
+def test_every_paragraph_has_a_meaning_an_example_and_a_remedy():
+    thin = [
+        code for code, text in documented_codes().items() if not re.search(r"\w.*\n\n> .*\w.*\n\n\S", text, re.DOTALL)
+    ]
+    assert thin == []
+
+
+def test_codes_are_spelled_alike():
+    assert [code for code in CODES if not re.fullmatch(r"[a-z]+\.[a-z]+(_[a-z]+)*", code)] == []
+
+
+def test_source_raises_known_codes_only():
+    assert raised_codes() <= set(CODES)
+
+
+def test_every_class_is_tested_here():
+    assert set(TsarError.__subclasses__()) == set(CLASSES)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_classes_derive_from_the_builtin_that_fits(kind):
+    assert BUILTINS[kind.__name__] <= set(kind.__mro__)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_errors_survive_pickling(kind):
+    error = kind("it broke", code="frame.empty", item_ids=["a", 7], hint="mend it")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is kind
+    assert (str(copy), copy.code, copy.item_ids, copy.hint) == (str(error), "frame.empty", ("a", 7), "mend it")
+
+
+def test_message_names_items_hint_and_code():
+    error = FrameError("it broke.", code="frame.empty", item_ids=list("abcde"), hint="mend it.")
+    assert str(error) == "it broke (items 'a', 'b', 'c' and 2 more). Hint: mend it. [frame.empty]"
+
+
+def test_message_without_items_and_hint():
+    assert str(FrameError("it broke", code="frame.empty")) == "it broke. [frame.empty]"
+
+
+def test_unknown_code_is_refused():
+    with pytest.raises(KeyError, match=re.escape("frame.nonsense")):
+        FrameError("it broke", code="frame.nonsense")
+
+
+def test_warning_is_a_user_warning():
+    assert issubclass(TsarWarning, UserWarning)
