@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsar import __version__
-from tsar.errors import OptionError, TsarError
+from tsar.errors import OptionError, TsarError, TsarWarning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -318,13 +318,14 @@ def doctor(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _one_line_warnings() -> Iterator[None]:
-    """Show each warning as one line on standard error, as errors are."""
+    """Show each warning as one line on standard error, as errors are; those of tsar always."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"tsar: warning: {_one_line(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
+        warnings.simplefilter("always", TsarWarning)
         yield
 
 

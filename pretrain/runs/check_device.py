@@ -9,6 +9,7 @@ Prints one line a measurement; model FLOPs utilisation is against the matrix pro
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 
@@ -21,7 +22,7 @@ from tsar.training.corpus import load_corpus
 from tsar.training.loop import corrupt_windows
 from tsar.training.objectives import NextPatches
 from tsar.training.optim import clip_gradients, make_optimizer
-from tsar.training.sampler import BlockSampler
+from tsar.training.sampler import BlockSampler, Pool
 
 
 def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> float:
@@ -51,11 +52,12 @@ def measure_ceilings(device: torch.device) -> float:
 
 
 def measure_step(recipe: Recipe, sampler: BlockSampler, ceiling: float, device: torch.device) -> None:
+    pool = Pool(sampler, max(shape.context_length for shape in recipe.shapes) + recipe.model.output_length)
     for shape in recipe.shapes:
-        blocks = shape.rows // recipe.data.block_size
         length = shape.context_length + recipe.model.output_length
-        making = seconds(lambda: sampler.blocks(0, blocks, length), 5, device)  # noqa: B023
-        windows = sampler.blocks(0, blocks, length)
+        counter = itertools.count()
+        making = seconds(lambda: pool.batch(next(counter), shape.rows, length), 9, device)  # noqa: B023
+        windows = pool.batch(next(counter), shape.rows, length)
         visible = corrupt_windows(recipe, shape, windows, sampler.generator(0, 1))
         objective = NextPatches(Decoder(recipe.model)).to(device)
         optimizer = make_optimizer(objective, recipe.optim)

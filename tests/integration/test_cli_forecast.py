@@ -1,4 +1,4 @@
-"""`tsar forecast` from a file to a file, in a process of its own."""
+"""`tsar forecast` from a file to a file."""
 
 import os
 import subprocess
@@ -10,15 +10,19 @@ import pandas as pd
 import pytest
 
 from tsar import Forecaster
+from tsar.cli import main
 
 ROOT = Path(__file__).parent.parent.parent
 LEVELS = ["0.1", "0.5", "0.9"]
 
 
-def tsar(folder, *arguments):
-    command = [sys.executable, "-m", "tsar.cli", "forecast", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+@pytest.fixture(autouse=True)
+def inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def tsar(*arguments):
+    return main(["forecast", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -35,7 +39,10 @@ def table():
 def test_csv_in_csv_out_equals_python(table, tiny_release, tmp_path):
     table.to_csv(tmp_path / "in.csv", index=False)
     options = ["--prediction-length", 5, "--model", tiny_release, "--quantile-levels", *LEVELS]
-    done = tsar(tmp_path, "in.csv", *options, "--output", "out.csv", "--plot", "out.png")
+    command = [sys.executable, "-m", "tsar.cli", "forecast", "in.csv", *map(str, options)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command += ["--output", "out.csv", "--plot", "out.png"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     result = pd.read_csv(tmp_path / "out.csv", dtype={"item_id": str}, parse_dates=["timestamp"])
     forecaster = Forecaster(model=tiny_release, prediction_length=5, quantile_levels=[0.1, 0.5, 0.9])
@@ -51,26 +58,26 @@ def test_parquet_with_other_columns_equals_csv(table, tiny_release, tmp_path):
     table.to_csv(tmp_path / "in.csv", index=False)
     options = ["--prediction-length", 5, "--model", tiny_release, "--context-length", 32, "--batch-size", 1]
     columns = ["--id-column", "meter", "--timestamp-column", "day", "--target", "kwh"]
-    assert tsar(tmp_path, "in.parquet", *options, *columns, "--output", "out.parquet").returncode == 0
-    assert tsar(tmp_path, "in.csv", *options, "--output", "out.csv").returncode == 0
+    assert tsar("in.parquet", *options, *columns, "--output", "out.parquet") == 0
+    assert tsar("in.csv", *options, "--output", "out.csv") == 0
     from_parquet = pd.read_parquet(tmp_path / "out.parquet")
     assert from_parquet.columns[:4].tolist() == ["meter", "day", "target_name", "predictions"]
     from_csv = pd.read_csv(tmp_path / "out.csv")
     np.testing.assert_allclose(from_parquet["predictions"], from_csv["predictions"], rtol=1e-9)
 
 
-def test_one_series_without_ids_to_standard_output(table, tiny_release, tmp_path):
+def test_one_series_without_ids_to_standard_output(table, tiny_release, tmp_path, capsys):
     table[table["item_id"] == "b"].drop(columns="item_id").to_csv(tmp_path / "in.csv", index=False)
     options = ["--prediction-length", 3, "--model", tiny_release, "--id-column", "", "--quantile-levels", 0.5]
-    done = tsar(tmp_path, "in.csv", *options, "--plot", "out.svg")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 1 + 3
+    assert tsar("in.csv", *options, "--plot", "out.svg") == 0
+    out, err = capsys.readouterr()
+    assert (len(out.splitlines()), err) == (1 + 3, "")
     assert (tmp_path / "out.svg").stat().st_size > 0
 
 
-def test_repairs_are_one_line_warnings(table, tiny_release, tmp_path):
+def test_repairs_are_one_line_warnings(table, tiny_release, tmp_path, capsys):
     table.drop(index=[10, 11]).to_csv(tmp_path / "in.csv", index=False)
-    done = tsar(tmp_path, "in.csv", "--prediction-length", 3, "--model", tiny_release, "--output", "out.csv")
-    assert done.returncode == 0
-    assert done.stderr.startswith("tsar: warning: ")
-    assert done.stderr.count("\n") == 1
+    assert tsar("in.csv", "--prediction-length", 3, "--model", tiny_release, "--output", "out.csv") == 0
+    err = capsys.readouterr().err
+    assert err.startswith("tsar: warning: ")
+    assert err.count("\n") == 1

@@ -71,7 +71,28 @@ def test_canonical_spelling_is_kept(freq):
     assert canonical_freq(freq) == freq
 
 
-@pytest.mark.parametrize("text", ["", "x", "hourly", "h h", "-", "D-X", "W-XYZ", "0h", "-1h", "-D", "1mo", None, 3.5])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "hourly",
+        "nonsense",
+        "h-MON",
+        "RE-N-DEC-MON",
+        "٣h",
+        "h h",
+        "-",
+        "D-X",
+        "W-XYZ",
+        "0h",
+        "-1h",
+        "-D",
+        "1mo",
+        None,
+        3.5,
+    ],
+)
 def test_unknown_alias(text):
     with pytest.raises(FrequencyError) as caught:
         canonical_freq(text)
@@ -85,9 +106,10 @@ def test_minutes_or_months_is_asked_back(text):
     assert caught.value.code == "frequency.unknown_alias"
 
 
-def test_business_hours_are_not_supported():
+@pytest.mark.parametrize("freq", ["bh", "BH", "cbh"])
+def test_business_hours_are_not_supported(freq):
     with pytest.raises(FrequencyError) as caught:
-        canonical_freq("bh")
+        canonical_freq(freq)
     assert caught.value.code == "frequency.unsupported"
 
 

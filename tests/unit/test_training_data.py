@@ -1,7 +1,8 @@
-"""Training data: transforms keep windows standardised, corruption hides and never shows, samples depend on (seed, k)."""
+"""Training data: transforms keep windows standardised, corruption only hides, samples depend on seed and index."""
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
@@ -118,8 +119,8 @@ def test_probabilities(kind):
     assert 0.2 < share(0.3) < 0.4
 
 
-def runs_of_hidden_patches(row: torch.Tensor) -> list[tuple[bool, int]]:
-    return [(bool(key), len(list(group))) for key, group in itertools.groupby(row.tolist())]
+def hidden_runs(row: torch.Tensor) -> list[int]:
+    return [len(list(run)) for shown, run in itertools.groupby(row.tolist()) if not shown]
 
 
 @pytest.mark.parametrize("max_span", [1, 3, 100])
@@ -130,9 +131,8 @@ def test_spans_hide_one_run_of_whole_patches_after_the_first(max_span):
     assert tokens[:, 0].all()
     lengths = set()
     for row in tokens:
-        hidden = [length for key, length in runs_of_hidden_patches(row) if not key]
-        assert len(hidden) == 1
-        lengths.add(hidden[0])
+        (length,) = hidden_runs(row)
+        lengths.add(length)
     assert lengths == set(range(1, min(max_span, L // P - 1) + 1))
 
 
@@ -201,12 +201,8 @@ def test_blocks_are_standardised_windows():
 
 
 def test_families_can_be_chosen():
-    drawn = []
     sampler = BlockSampler(DataConfig(block_size=2, families={"counts": 1.0, "arima": 3.0}), seed=0)
-    for k in range(200):
-        import numpy as np
-
-        drawn.append(sampler._origin(np.random.default_rng([0, k])))
+    drawn = [sampler._origin(np.random.default_rng([0, k])) for k in range(200)]
     assert set(drawn) == {"counts", "arima"} <= set(FAMILIES)
     assert 0.15 < drawn.count("counts") / 200 < 0.35
 

@@ -290,8 +290,8 @@ def _read_text(columns: Columns, stamps: pd.Series) -> pd.Index:
     parsed = pd.to_datetime(distinct, format="ISO8601", errors="coerce", utc=True)
     if parsed.isna().any():
         raise _bad_stamp(columns, int(np.argmax(parsed.isna().to_numpy()[codes])))
-    zones = distinct.str.extract(r"\d[T ].*(Z|[+-]\d{2}:?\d{0,2})$", expand=False).fillna("none")
-    zones = zones.replace({"Z": "+00:00", "+00": "+00:00", "+0000": "+00:00"})
+    zones = distinct.str.extract(r"\d[T ].*(Z|[+-]\d{2}(?::?\d{2})?)$", expand=False).fillna("none")
+    zones = zones.replace("Z", "+00").str.replace(":", "").str.replace(r"^(...)$", r"\g<1>00", regex=True)
     if zones.nunique() > 1:
         raise _mixed_zones(columns, zones.to_numpy()[codes])
     return pd.DatetimeIndex(pd.to_datetime(distinct, format="ISO8601")).take(codes)

@@ -22,6 +22,7 @@ from tsar.types import FloatArray, IntArray, ObjectArray
 _MAX_GROWTH = 100
 _ALWAYS_ALLOWED_ROWS = 10_000_000
 _ITEMS_NAMED = 3
+_CALLER_OF_FORECASTER = 5  # warnings point there: a function here, normalize_frame, Forecaster._panel, fit, caller
 
 
 def normalize_frame(
@@ -252,7 +253,7 @@ def _close_gaps(rows: _Rows, periods: IntArray, gaps: str) -> tuple[FloatArray, 
         f"missing rows inserted: {missing.sum()}, in {np.count_nonzero(missing)} of {len(missing)} items, first after "
         f"{rows.describe(before)} of item {rows.item_of(before)!r}; gaps='raise' refuses such frames",
         TsarWarning,
-        stacklevel=4,
+        stacklevel=_CALLER_OF_FORECASTER,
     )
     return _frozen(values), offsets
 
@@ -295,5 +296,5 @@ def _warn_of_thin_items(item_ids: ObjectArray, observed: IntArray) -> None:
             warnings.warn(
                 f"{what} in {len(found)} of {len(item_ids)} items ({named}{more}): {consequence}",
                 TsarWarning,
-                stacklevel=4,
+                stacklevel=_CALLER_OF_FORECASTER,
             )

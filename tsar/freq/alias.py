@@ -20,19 +20,20 @@ _RENAMED = {
     "H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns", "l": "ms", "u": "us", "n": "ns", "t": "min",
     "d": "D", "b": "B", "w": "W", "M": "ME", "Q": "QE", "A": "YE", "Y": "YE", "q": "QE", "a": "YE", "y": "YE",
     "AS": "YS", "BM": "BME", "BQ": "BQE", "BA": "BYE", "BY": "BYE", "BAS": "BYS", "SM": "SME",
-    "C": "B", "CBM": "BME", "CBME": "BME", "CBMS": "BMS",
+    "C": "B", "CBM": "BME", "CBME": "BME", "CBMS": "BMS", "BH": "bh", "CBH": "cbh",
 }  # fmt: skip
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_TOKEN = re.compile(r"([+-]?\d*(?:\.\d+)?)\s*([A-Za-z]+)((?:-[A-Za-z0-9]+)*)\s*")
+_TOKEN = re.compile(r"([+-]?\d*(?:\.\d+)?)\s*([A-Za-z]+)((?:-[A-Za-z0-9]+)*)\s*", re.ASCII)
 
 _EXAMPLES = "for example 'h', '15min', 'D', 'B', 'W-SUN', 'MS', 'QE' or 'YE'"
 
 _SEASONS = {
-    "W": 52, "D": 7, "B": 5, "SMS": 24, "SME": 24, "WOM": 12, "LWOM": 12,
+    "W": 52, "D": 7, "B": 5, "SMS": 24, "SME": 24, "WOM": 12,
     "MS": 12, "ME": 12, "BMS": 12, "BME": 12, "QS": 4, "QE": 4, "BQS": 4, "BQE": 4,
     "YS": 1, "YE": 1, "BYS": 1, "BYE": 1,
 }  # fmt: skip
+_KNOWN = {*_NS_PER_ALIAS, *_SEASONS, "bh", "cbh"}
 
 
 def canonical_freq(freq: str | BaseOffset | timedelta) -> str:
@@ -106,16 +107,19 @@ def _read_offset(freq: object) -> BaseOffset:
 
 
 def _respell(freq: str) -> str:
-    """Replace old names; other text stays as it is, for pandas to judge."""
+    """Replace old names, and let no unknown ones through: on some of them pandas warns and guesses."""
     tokens, position, text = [], 0, freq.strip()
     while position < len(text):
         token = _TOKEN.match(text, position)
         if token is None:
-            return text
+            raise _unknown_alias(freq, _EXAMPLES)
         number, name, anchor = token.groups()
+        name = _RENAMED.get(name, name)
         if name == "m":
             raise _unknown_alias(freq, "'m' could be minutes or months: write 'min', 'MS' (starts) or 'ME' (ends)")
-        tokens.append(f"{number}{_RENAMED.get(name, name)}{anchor.upper()}")
+        if name not in _KNOWN:
+            raise _unknown_alias(freq, _EXAMPLES)
+        tokens.append(f"{number}{name}{anchor.upper()}")
         position = token.end()
     return "".join(tokens)
 

@@ -292,12 +292,16 @@ class CalendarAxis:
     def _dates_numbered(self, first: int, last: int) -> tuple[IntArray, int]:
         later = self._dates(start=_midnight(0), periods=max(last, 0) + 1)
         earlier = self._dates(end=_midnight(-1), periods=max(-first, 0))
-        if len(later) <= last or len(earlier) < -first:  # pandas stops in silence at the end of its calendar
+        if len(later) <= last or len(earlier) < -first:
             raise _out_of_range()
         return np.concatenate([earlier, later]), len(earlier)
 
     def _dates(self, **bounds: Any) -> IntArray:
-        days: IntArray = pd.date_range(**bounds, freq=self.alias, unit="s").asi8 // _SECONDS_PER_DAY
+        """Days since the epoch; at the end of its calendar, pandas fails in several ways or stops in silence."""
+        try:
+            days: IntArray = pd.date_range(**bounds, freq=self.alias, unit="s").asi8 // _SECONDS_PER_DAY
+        except (ValueError, OverflowError) as error:
+            raise _out_of_range() from error
         return days
 
 

@@ -26,7 +26,7 @@ class Shape:
     context_length
         L, in points.
     rows
-        Windows a step, over all processes; a multiple of ``data.block_size``.
+        Windows a step, over all processes.
     weight
         How often, against the other shapes.
     cut
@@ -67,7 +67,7 @@ class TrainConfig:
     minutes: float | None = None
     precision: str = "fp32"
     compile: bool = False
-    smooth_weight: float = 1.0
+    smooth_weight: float = 0.0
     log_every: int = 20
     validate_every: int = 1000
     save_every: int = 500
@@ -114,13 +114,13 @@ class Recipe:
         for shape in self.shapes:
             if shape.context_length % self.model.patch_length:
                 raise ValueError(f"shapes: context_length {shape.context_length} is no multiple of model.patch_length")
-            if shape.rows % self.data.block_size:
-                raise ValueError(f"shapes: rows {shape.rows} is no multiple of data.block_size")
+        if min(self.data.block_size, self.data.fresh, self.data.pool) < 1 or self.data.fresh > self.data.pool:
+            raise ValueError("data: block_size, fresh and pool must be at least 1, and fresh at most pool")
         if self.train.precision not in ("fp32", "bf16"):
             raise ValueError(f"train.precision must be fp32 or bf16, got {self.train.precision!r}")
         if self.optim.kind not in ("adamw", "muon"):
             raise ValueError(f"optim.kind must be adamw or muon, got {self.optim.kind!r}")
-        if not self.name or Path(self.name).name != self.name:
+        if self.name in ("", "..") or Path(self.name).name != self.name:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
 
 

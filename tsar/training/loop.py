@@ -30,11 +30,8 @@ from tsar.training.corrupt import corrupt
 from tsar.training.objectives import NextPatches
 from tsar.training.optim import clip_gradients, make_optimizer, schedule
 from tsar.training.release import write_release
-from tsar.training.sampler import BlockSampler
+from tsar.training.sampler import CORRUPTION, BlockSampler, Pool
 from tsar.training.validation import Validation
-
-MAX_BLOCKS = 1 << 20  # blocks of one step; step s owns the indices from s * MAX_BLOCKS on
-CORRUPTION = 1
 
 logger = get_logger(__name__)
 
@@ -98,7 +95,7 @@ class _Run:
     run_dir: Path
     minutes: float | None
     accelerator: Accelerator
-    sampler: BlockSampler
+    pool: Pool
     validation: Validation
     objective: NextPatches
     wrapped: torch.nn.Module
@@ -124,6 +121,7 @@ class _Run:
         torch.set_float32_matmul_precision("high")  # TF32 where there is any; no change on a CPU
         corpus = load_corpus(recipe.corpus, split="train", device=accelerator.device) if recipe.corpus else None
         sampler = BlockSampler(recipe.data, recipe.seed, corpus, accelerator.device)
+        pool = Pool(sampler, max(shape.context_length for shape in recipe.shapes) + recipe.model.output_length)
         objective = NextPatches(Decoder(recipe.model), smooth_weight=train.smooth_weight).to(accelerator.device)
         optimizer = make_optimizer(objective, recipe.optim)
         ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
@@ -145,7 +143,7 @@ class _Run:
         if accelerator.is_main_process:
             (run_dir / "recipe.yaml").write_text(recipe_to_yaml(recipe))
         validation = Validation.make(recipe, accelerator.device)
-        return cls(recipe, run_dir, minutes, accelerator, sampler, validation, objective, wrapped, optimizer, state, ema)
+        return cls(recipe, run_dir, minutes, accelerator, pool, validation, objective, wrapped, optimizer, state, ema)
 
     def train(self, stop: dict[str, bool], until: int | None) -> bool:
         """Run to the end of the schedule; False if stopped before."""
@@ -195,14 +193,11 @@ class _Run:
         return shape, *self.draw(step, shape)
 
     def draw(self, step: int, shape: Shape) -> tuple[Tensor, Tensor]:
-        recipe = self.recipe
-        blocks = shape.rows // recipe.data.block_size // self.accelerator.num_processes
-        first = step * MAX_BLOCKS + self.accelerator.process_index * blocks
-        windows = self.sampler.blocks(first, blocks, shape.context_length + recipe.model.output_length)
-        generator = self.sampler.generator(step * MAX_BLOCKS, CORRUPTION)
-        first_row = self.accelerator.process_index * len(windows)
-        visible = corrupt_windows(recipe, shape, windows, generator, first_row)
-        return windows, visible
+        """Windows of a step and what may be seen of them: drawn for all processes alike, each takes its share."""
+        windows = self.pool.batch(step, shape.rows, shape.context_length + self.recipe.model.output_length)
+        visible = corrupt_windows(self.recipe, shape, windows, self.pool.sampler.generator(step, CORRUPTION))
+        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        return windows[mine], visible[mine]
 
     def step(self, windows: Tensor, visible: Tensor) -> Tensor:
         """One update."""

@@ -1,8 +1,10 @@
-"""Stateless sampler: block k of windows is a pure function of the seed and k.
+"""Stateless sampler: the batch of a step is a pure function of the seed and the step.
 
-A block is a few windows from one origin (the corpus or one synthetic family), drawn with a generator seeded by
-``(seed, k)``. A step takes the next blocks in order, whatever the number of processes, so a resumed or re-divided run
-sees the same samples: there is no state to save. (On another device type the generator draws other numbers.)
+Block k is a few windows from one origin (the corpus or one synthetic family), drawn with a generator seeded by
+``(seed, k)``. Every step adds `fresh` blocks to a pool of the last `pool` blocks and draws its windows from the whole
+pool: blocks can be large, which is what makes them cheap, and batches are mixed all the same. The pool at a step
+follows from the step alone, so a resumed or re-divided run sees the same samples: there is no state to save. (On
+another device type the generator draws other numbers.)
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import torch
 from torch import Generator, Tensor
 
 from tsar.errors import CorpusError
-from tsar.training.augment import AugmentConfig, augment, standardize
+from tsar.training.augment import AugmentConfig, augment
 from tsar.training.corpus import Corpus
 from tsar.training.synth import DEFAULT_WEIGHTS, make_series
 
 CORPUS = "corpus"
+BATCH, CORRUPTION = 1, 2  # what else is drawn about a step, see BlockSampler.generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,11 @@ class DataConfig:
         Share of blocks from the corpus; the rest is synthetic. Without a corpus all blocks are synthetic.
     block_size
         Windows in a block.
+    fresh
+        New blocks a step. With ``fresh * block_size`` below a batch's rows, windows are drawn more than once on average
+        (cut and hidden differently each time).
+    pool
+        Blocks that a batch is drawn from.
     families
         Weight of each synthetic family; empty: the default weights of `tsar.training.synth`.
     augment_corpus, augment_synthetic
@@ -39,9 +47,13 @@ class DataConfig:
 
     corpus_share: float = 0.5
     block_size: int = 16
+    fresh: int = 4
+    pool: int = 64
     families: dict[str, float] = field(default_factory=dict)
-    augment_corpus: AugmentConfig = AugmentConfig()
-    augment_synthetic: AugmentConfig = AugmentConfig(mixup=0.15, time_flip=0.0, modulate=0.05)
+    augment_corpus: AugmentConfig = field(default_factory=AugmentConfig)
+    augment_synthetic: AugmentConfig = field(
+        default_factory=lambda: AugmentConfig(mixup=0.15, time_flip=0.0, modulate=0.05)
+    )
 
 
 @dataclass(frozen=True)
@@ -84,12 +96,8 @@ class BlockSampler:
         series = make_series(origin, rows, length, generator)
         return augment(series, self.config.augment_synthetic, generator)
 
-    def blocks(self, first: int, count: int, length: int) -> Tensor:
-        """Return `count` blocks from `first` on, end to end."""
-        return torch.cat([self.block(first + offset, length) for offset in range(count)])
-
     def generator(self, index: int, purpose: int) -> Generator:
-        """Return a generator for what is drawn about block `index` besides its series (purpose > 0 tells which)."""
+        """Return a generator for what is drawn at step `index` besides series; `purpose` > 0 tells for what."""
         dice = np.random.default_rng([self.seed, index, purpose])
         return Generator(self.device).manual_seed(int(dice.integers(1 << 62)))
 
@@ -101,4 +109,47 @@ class BlockSampler:
         return str(dice.choice(list(weights), p=share / share.sum()))
 
 
-__all__ = ["BlockSampler", "DataConfig", "standardize"]
+
+class Pool:
+    """The blocks that batches are drawn from, kept between steps only to save work.
+
+    Parameters
+    ----------
+    sampler
+        Makes the blocks.
+    length
+        Points of a window; shorter windows are cut from these.
+    """
+
+    def __init__(self, sampler: BlockSampler, length: int) -> None:
+        self.sampler = sampler
+        config = sampler.config
+        self.windows = torch.empty(config.pool, config.block_size, length, device=sampler.device)
+        self.held = [-1] * config.pool
+
+    def batch(self, step: int, rows: int, length: int) -> Tensor:
+        """Return the windows (rows, length) of a step, from the blocks step * fresh … step * fresh + pool - 1."""
+        config = self.sampler.config
+        first = step * config.fresh
+        for index in range(first, first + config.pool):
+            slot = index % config.pool
+            if self.held[slot] != index:
+                self.windows[slot] = self.sampler.block(index, self.windows.shape[-1])
+                self.held[slot] = index
+        generator = self.sampler.generator(step, BATCH)
+        place = torch.randint(config.pool * config.block_size, (rows,), generator=generator, device=self.windows.device)
+        oldest = first % config.pool * config.block_size
+        windows = self.windows.flatten(0, 1)[(place + oldest) % (config.pool * config.block_size)]
+        return _cut(windows, length, generator)
+
+
+def _cut(windows: Tensor, length: int, generator: Generator) -> Tensor:
+    """Cut windows to `length` at a random place that wastes none of the points of a short series."""
+    rows, full = windows.shape
+    if length == full:
+        return windows
+    first = torch.isfinite(windows).to(torch.uint8).argmax(1, keepdim=True)
+    room = (full - length - first).clamp_min(0) + 1
+    back = (torch.rand(rows, 1, generator=generator, device=windows.device) * room).long()
+    start = full - length - back
+    return windows.gather(1, start + torch.arange(length, device=windows.device))

@@ -1,0 +1,185 @@
+"""Recipes: parsed strictly, overridden by key, written out in full; every recipe of the repository parses."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tsar.errors import RecipeError
+from tsar.training.config import Recipe, Shape, load_recipe, make_recipe, recipe_to_yaml
+
+RECIPES = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
+TEXT = """
+name: demo
+seed: 3
+model: {d_model: 32, patch_length: 8, output_length: 16}
+data: {block_size: 4, families: {counts: 1.0}}
+shapes:
+  - {context_length: 64, rows: 8}
+  - {context_length: 128, rows: 4, weight: 0.5, cut: 0.2}
+optim: {lr: 1.0e-3, betas: [0.9, 0.99]}
+train: {steps: 10}
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def code_and_text(call, *arguments) -> tuple[str, str]:
+    with pytest.raises(RecipeError) as caught:
+        call(*arguments)
+    return caught.value.code, str(caught.value)
+
+
+def test_values_arrive(path):
+    recipe = load_recipe(path)
+    assert (recipe.name, recipe.seed, recipe.corpus) == ("demo", 3, None)
+    assert (recipe.model.d_model, recipe.model.num_layers) == (32, 6)
+    assert recipe.shapes[1] == Shape(context_length=128, rows=4, weight=0.5, cut=0.2)
+    assert recipe.optim.betas == (0.9, 0.99)
+    assert recipe.data.families == {"counts": 1.0}
+    assert recipe.train.steps == 10
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_of_the_repository_parses(path):
+    recipe = load_recipe(path)
+    assert recipe.train.steps or recipe.train.minutes
+    assert max(shape.context_length for shape in recipe.shapes) >= recipe.model.context_length // 2
+    assert recipe.corrupt.max_span <= recipe.model.max_span
+
+
+def test_there_are_recipes():
+    assert "tsar-tiny" in {path.stem for path in RECIPES}
+
+
+def test_yaml_round_trip_writes_every_default(path):
+    for recipe in [load_recipe(path), *(load_recipe(one) for one in RECIPES)]:
+        text = recipe_to_yaml(recipe)
+        values = yaml.safe_load(text)
+        assert make_recipe(values) == recipe
+        assert set(values) == {field.name for field in dataclasses.fields(Recipe)}
+        assert recipe_to_yaml(make_recipe(values)) == text
+
+
+def test_overrides_win_and_are_parsed_as_yaml(path):
+    recipe = load_recipe(
+        path,
+        [
+            "train.steps=77",
+            "optim.lr=3e-4",
+            "corpus=null",
+            "data.augment_corpus.mixup=0.5",
+            "shapes=[{context_length: 32, rows: 4}]",
+            "model.scaling=window",
+            "train.compile=true",
+            "name=a=b",
+        ],
+    )
+    assert recipe.train.steps == 77
+    assert recipe.optim.lr == 3e-4
+    assert recipe.data.augment_corpus.mixup == 0.5
+    assert recipe.data.augment_corpus.spikes > 0
+    assert recipe.shapes == (Shape(context_length=32, rows=4),)
+    assert recipe.model.scaling == "window"
+    assert recipe.train.compile is True
+    assert recipe.name == "a=b"
+
+
+@pytest.mark.parametrize(
+    "override", ["train.stepz=3", "trian.steps=3", "model.d_modle=3", "data.augment_corpus.mixop=1"]
+)
+def test_unknown_overrides_are_refused_by_name(path, override):
+    code, text = code_and_text(load_recipe, path, [override])
+    assert code == "recipe.unknown_key"
+    assert override.split("=")[0].split(".")[-1] in text or override.split(".")[0] in text
+
+
+@pytest.mark.parametrize(
+    ("override", "code"),
+    [
+        ("train.steps", "recipe.bad_value"),
+        ("train.steps=[", "recipe.bad_value"),
+        ("seed.more=3", "recipe.unknown_key"),
+        ("train.steps.more=3", "recipe.unknown_key"),
+        ("=3", "recipe.unknown_key"),
+    ],
+)
+def test_overrides_that_are_none(path, override, code):
+    assert code_and_text(load_recipe, path, [override])[0] == code
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("", "modle"), ("model", "width"), ("train", "epochs"), ("data", "share"), ("optim", "beta"), ("corrupt", "mask")],
+)
+def test_unknown_keys_are_refused_by_name(section, key):
+    values = yaml.safe_load(TEXT)
+    (values.setdefault(section, {}) if section else values)[key] = 1
+    code, text = code_and_text(make_recipe, values)
+    assert code == "recipe.unknown_key"
+    assert f"{section}.{key}".lstrip(".") in text
+
+
+def test_unknown_key_in_a_shape():
+    values = yaml.safe_load(TEXT)
+    values["shapes"][1]["length"] = 3
+    code, text = code_and_text(make_recipe, values)
+    assert (code, "shapes.length" in text) == ("recipe.unknown_key", True)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.steps=many", "train.steps"),
+        ("train.steps=0", "train.steps"),
+        ("train.minutes=-1", "train.minutes"),
+        ("train.minutes=0", "train.minutes"),
+        ("train.precision=fp8", "precision"),
+        ("train.log_every=0", "log_every"),
+        ("train.save_every=0", "save_every"),
+        ("train.validate_every=0", "validate_every"),
+        ("train.keep=0", "keep"),
+        ("optim.kind=sgd", "optim.kind"),
+        ("optim.lr=fast", "optim.lr"),
+        ("optim.betas=[0.9]", "optim.betas"),
+        ("model.d_model=0", "d_model"),
+        ("model.num_heads=3", "num_heads"),
+        ("model.scaling=max", "scaling"),
+        ("model=3", "model"),
+        ("data.block_size=0", "block_size"),
+        ("data.block_size=3", "block_size"),
+        ("data.families={counts: often}", "families"),
+        ("shapes=[]", "shapes"),
+        ("shapes=3", "shapes"),
+        ("shapes=[{context_length: 30, rows: 8}]", "context_length"),
+        ("shapes=[{context_length: 64, rows: 0}]", "rows"),
+        ("name=a/b", "name"),
+        ("name=''", "name"),
+        ("name=..", "name"),
+        ("seed=x", "seed"),
+    ],
+)
+def test_bad_values_are_refused_with_their_place(path, override, words):
+    code, text = code_and_text(load_recipe, path, [override])
+    assert code == "recipe.bad_value"
+    assert words in text
+
+
+def test_name_is_needed():
+    code, text = code_and_text(make_recipe, {"seed": 1})
+    assert (code, "name" in text) == ("recipe.bad_value", True)
+
+
+def test_files_that_are_none(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    assert code_and_text(load_recipe, path)[0] == "recipe.missing_file"
+    assert code_and_text(load_recipe, tmp_path)[0] == "recipe.missing_file"
+    for content in (b"", b"[1, 2]", b"name: [", b"\xff\xfe", b"- name: x", b"name: !!python/object:os.system x"):
+        path.write_bytes(content)
+        assert code_and_text(load_recipe, path)[0] == "recipe.bad_value"
