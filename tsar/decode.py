@@ -49,11 +49,14 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
     values = torch.from_numpy(context).to(device)
     observed = torch.isfinite(values)
     unseen = ~observed.any(1)
+    exponent = torch.frexp(torch.where(observed, values.abs(), 0.0).amax(1)).exponent.clamp(-1000, 1000)
+    unit = torch.ldexp(torch.ones_like(values[:, 0]), exponent)  # a power of two, so nothing is rounded
+    values = values / unit[:, None]
     quantiles = _one_pass(model, values, observed, min(prediction_length, model.config.one_pass_length))
     if quantiles.shape[1] < prediction_length:
         quantiles = _feed_back(model, values, observed, quantiles, prediction_length)
     quantiles[unseen] = torch.nan
-    result: npt.NDArray[np.float64] = quantiles.cpu().numpy()
+    result: npt.NDArray[np.float64] = (quantiles * unit[:, None, None]).cpu().numpy()
     return result
 
 
@@ -74,7 +77,8 @@ def decode_within_memory(
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    texts = ("can't allocate memory", "not enough memory")  # of the CPU's allocator on Linux and on Windows
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
 def _one_pass(model: Decoder, values: Tensor, observed: Tensor, horizon: int, cache: Cache | None = None) -> Tensor:

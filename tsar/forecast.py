@@ -65,9 +65,10 @@ def validate_levels(levels: Sequence[float]) -> Array:
         array = np.asarray(list(levels), dtype=np.float64)
     except (TypeError, ValueError):
         array = np.empty(0)
-    if array.ndim != 1 or not len(array) or not bool(((array > 0) & (array < 1)).all()):
+    distinct = array.ndim == 1 and len(np.unique(array)) == len(array) > 0
+    if not distinct or not bool(((array > 0) & (array < 1)).all()):
         raise OptionError(
-            f"quantile_levels must be numbers strictly between 0 and 1, got {levels!r}.",
+            f"quantile_levels must be distinct numbers strictly between 0 and 1, got {levels!r}.",
             code="option.quantile_level",
             hint="For example quantile_levels=[0.1, 0.5, 0.9].",
         )

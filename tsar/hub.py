@@ -106,14 +106,14 @@ def release_files(model: str | Path | Decoder) -> dict[str, bytes]:
     if not isinstance(model, Decoder):
         folder = find_release(model)
         return {**read_folder(folder), MANIFEST: (folder / MANIFEST).read_bytes()}
-    weights = {name: value.detach().float().cpu().contiguous() for name, value in model.state_dict().items()}
-    files = model_files(model.config, weights)
+    files = model_files(model.config, model.state_dict())
     return {**files, MANIFEST: make_manifest(files)}
 
 
 def model_files(config: ModelConfig, weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
-    """Return config and weights as the two files that every release has."""
-    return {CONFIG: json.dumps(config.to_dict(), indent=1).encode(), WEIGHTS: save(weights, metadata={"format": "pt"})}
+    """Return config and weights, in the precision given, as the two files that every release has."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    return {CONFIG: json.dumps(config.to_dict(), indent=1).encode(), WEIGHTS: save(plain, metadata={"format": "pt"})}
 
 
 def _mismatch(decoder: Decoder, weights: dict[str, torch.Tensor]) -> str:

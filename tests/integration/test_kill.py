@@ -1,6 +1,5 @@
 """Kill -9 at random moments of a run that saves at every step: what is there is whole, and the run goes on."""
 
-import multiprocessing
 import random
 import time
 
@@ -19,22 +18,21 @@ def newest_step(run_dir) -> int:
     return int(checkpoint.name.removeprefix("step-")) if checkpoint else 0
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(30, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("keep", [1, 2])
-def test_kill_at_random_moments(tiny_recipe, tmp_path, kills, keep):
-    recipe = load_recipe(tiny_recipe, [f"train.steps={kills * 30}", "train.save_every=1", f"train.keep={keep}"])
+@pytest.mark.parametrize(
+    ("kills", "keep"),
+    [(5, 1), pytest.param(30, 1, marks=pytest.mark.slow), pytest.param(30, 2, marks=pytest.mark.slow)],
+)
+def test_kill_at_random_moments(fork_training, tiny_recipe, tmp_path, kills, keep):
+    recipe = load_recipe(tiny_recipe, [f"train.steps={kills * 15}", "train.save_every=1", f"train.keep={keep}"])
     run_dir, dice = tmp_path / "run", random.Random(kills + keep)
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tsar.training.loop"])  # torch is imported once, not by every child
     for _ in range(kills):
         before = newest_step(run_dir)
-        child = processes.Process(target=pretrain, args=(recipe, run_dir))
-        child.start()
+        child = fork_training(recipe, run_dir)
         patience = time.monotonic() + 60
         while len(list_checkpoints(run_dir)) == 0 or list_checkpoints(run_dir)[-1].name <= f"step-{before:09d}":
             assert time.monotonic() < patience
             time.sleep(0.005)
-        time.sleep(dice.random() * 0.3)
+        time.sleep(dice.random() * 0.2)
         child.kill()
         child.join()
         checkpoint = find_checkpoint(run_dir)

@@ -71,14 +71,21 @@ def test_running_a_finished_run_again_changes_nothing(tiny_recipe, tmp_path):
     assert (tmp_path / "release" / "model.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_leaves_then_the_run_goes_on(start_training, tiny_recipe, tmp_path, number):
-    settings = ["train.steps=80", "train.save_every=1000", "train.log_every=2"]
-    process = start_training(tmp_path / "run", *settings)
-    metrics, patience = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 60
-    while not metrics.exists() and time.monotonic() < patience:
+def wait_for_steps(run_dir) -> None:
+    """Wait until the run has logged something."""
+    patience = time.monotonic() + 60
+    while not (run_dir / "metrics.jsonl").exists():
+        assert time.monotonic() < patience
         time.sleep(0.01)
-    process.send_signal(number)
+
+
+LONG = ["train.steps=80", "train.save_every=1000", "train.log_every=2"]
+
+
+def test_sigterm_saves_and_leaves_then_the_run_goes_on(start_training, tiny_recipe, tmp_path):
+    process = start_training(tmp_path / "run", *LONG)
+    wait_for_steps(tmp_path / "run")
+    process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     (checkpoint,) = list_checkpoints(tmp_path / "run")
@@ -86,10 +93,20 @@ def test_a_signal_saves_and_leaves_then_the_run_goes_on(start_training, tiny_rec
     assert 2 <= int(checkpoint.name.removeprefix("step-")) < 80
     assert not (tmp_path / "run" / "release").exists()
     assert not (tmp_path / "run" / "lock").exists()
-    recipe = load_recipe(tiny_recipe, settings)
+    recipe = load_recipe(tiny_recipe, LONG)
     pretrain(recipe, tmp_path / "run")
     pretrain(recipe, tmp_path / "whole")
     assert_same(final_state(tmp_path / "run"), final_state(tmp_path / "whole"))
+
+
+def test_sigint_saves_and_leaves(fork_training, tiny_recipe, tmp_path):
+    process = fork_training(load_recipe(tiny_recipe, LONG), tmp_path)
+    wait_for_steps(tmp_path)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 0
+    assert find_checkpoint(tmp_path) is not None
+    assert not (tmp_path / "lock").exists()
 
 
 def test_old_checkpoints_go_and_the_newest_stay(tiny_recipe, tmp_path):

@@ -117,7 +117,12 @@ def test_future_goes_on_with_the_grid(sample, prediction_length):
 @few
 @given(samples([freq for freq in BY_UTC + BY_WALL_CLOCK if freq != "SMS-15"]))
 def test_inferred_frequency_carries_every_row(sample):
-    panel = normalize(sample.frame)
+    try:
+        panel = normalize(sample.frame)
+    except TsarError as error:  # so many rows are missing that no step is a single period
+        assert error.code == "frequency.irregular"
+        assert not sample.complete
+        return
     if sample.complete:  # a few ends of months may all be weekdays
         assert panel.freq in {sample.freq, sample.freq.replace("BME", "ME")}
     found = pd.DataFrame({"timestamp": panel.timestamps(), "value": panel.values})

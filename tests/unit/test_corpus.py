@@ -14,6 +14,7 @@ from tests.unit.corpus_files import write_corpus, write_shard
 from tsar.errors import CorpusError
 from tsar.training.coding import choose_grid, code_series, decode
 from tsar.training.corpus import AGGREGATION, Corpus, load_corpus
+from tsar.training.forbidden import FORBIDDEN_SERIES
 from tsar.training.manifest import FREQUENCY_SHARES, balanced_weights, frequency_class
 from tsar.training.pack import Part, read_pack, write_pack
 from tsar.training.packaged import load_packaged_corpus
@@ -25,9 +26,6 @@ from tsar.training.shards import (
     standardization,
     standardize_series,
 )
-
-REAL_CORPUS = Path("../shared/data/corpus")
-needs_corpus = pytest.mark.skipif(not REAL_CORPUS.is_dir(), reason="the full corpus is not here")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -216,6 +214,13 @@ def test_a_forbidden_file_is_refused(tmp_path: Path) -> None:
     assert error.value.item_ids == ("m4_quarterly",)
 
 
+def test_known_copies_of_evaluation_series_are_left_out(tmp_path: Path) -> None:
+    copies = sorted(FORBIDDEN_SERIES["m4comp_other_10k"])
+    path = write_shard(tmp_path, "m4comp_other_10k", [(one, "QE", np.arange(30.0)) for one in ("fine", *copies)])
+    assert read_shard(path).item_ids == ("fine",)
+    assert read_shard(path, "train").item_ids + read_shard(path, "validation").item_ids == ("fine",)
+
+
 def decoded(series: np.ndarray) -> np.ndarray:
     """Return a series coded and decoded, standardised."""
     coded = code_series(series)
@@ -302,9 +307,9 @@ def test_a_few_series_do_not_fill_the_batch() -> None:
     assert weights["poor", "quarterly"] < 0.001
 
 
-@needs_corpus
-def test_real_validation_series_give_windows_of_every_large_source() -> None:
-    corpus = load_corpus(REAL_CORPUS, split="validation")
+@pytest.mark.needs_corpus
+def test_real_validation_series_give_windows_of_every_large_source(corpus_folder: Path) -> None:
+    corpus = load_corpus(corpus_folder, split="validation")
     windows, source = corpus.validation_windows(4, 256, seed=0)
     assert len(source.unique()) >= 40
     assert (torch.isfinite(windows).sum(1) > 0).float().mean() > 0.97

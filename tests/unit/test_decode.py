@@ -6,7 +6,7 @@ import torch
 from scipy.special import ndtri
 
 import tsar.decode
-from tsar.decode import _pooled_quantiles, decode
+from tsar.decode import _pooled_quantiles, decode, decode_within_memory
 from tsar.model.decoder import Decoder
 
 P, OUTPUT, ONE_PASS = 8, 32, 64  # of the small decoder
@@ -123,7 +123,7 @@ def test_a_series_without_an_observed_value_is_missing(decoder, horizon):
     np.testing.assert_allclose(quantiles[1:], decode(decoder, contexts(), horizon)[1:], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("factor", [2.0**60, 2.0**-60])
+@pytest.mark.parametrize("factor", [2.0**60, 2.0**-60, 2.0**900, 2.0**-900])
 @pytest.mark.parametrize("horizon", [7, 64, 130])
 def test_another_unit_by_a_power_of_two_is_exact(decoder, factor, horizon):
     np.testing.assert_array_equal(
@@ -131,7 +131,9 @@ def test_another_unit_by_a_power_of_two_is_exact(decoder, factor, horizon):
     )
 
 
-@pytest.mark.parametrize(("factor", "shift"), [(1e30, 0.0), (1e-30, 0.0), (1.0, 1e4), (3.0, -77.0)])
+@pytest.mark.parametrize(
+    ("factor", "shift"), [(1e30, 0.0), (1e-30, 0.0), (1e300, 0.0), (1e-300, 0.0), (1.0, 1e4), (3.0, -77.0)]
+)
 def test_unit_and_origin_do_not_matter(decoder, factor, shift):
     moved = decode(decoder, contexts() * factor + shift, 130)
     expected = decode(decoder, contexts(), 130)
@@ -143,6 +145,39 @@ def test_odd_context_values_give_finite_forecasts(decoder):
     context[0, 50] = 1e30
     context[2, :] = np.where(np.arange(96) % 2, 1e-300, -1e-300)
     assert np.isfinite(decode(decoder, context, 130)).all()
+
+
+def too_much_for_the_cpu():
+    torch.empty(1 << 56)
+
+
+def too_much_for_the_gpu():
+    raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+@pytest.mark.parametrize("too_much", [too_much_for_the_cpu, too_much_for_the_gpu])
+def test_a_batch_that_does_not_fit_is_halved(decoder, monkeypatch, too_much):
+    context, sizes = np.concatenate([contexts(), contexts(seed=1)])[:5], []
+    expected = decode(decoder, context, 7)
+
+    def narrow(model, part, horizon):
+        sizes.append(len(part))
+        if len(part) > 2:
+            too_much()
+        return decode(model, part, horizon)
+
+    monkeypatch.setattr(tsar.decode, "decode", narrow)
+    np.testing.assert_allclose(decode_within_memory(decoder, context, 7), expected, rtol=1e-4, atol=1e-4)
+    assert sizes[0] == 5
+    assert max(sizes[1:]) < 5
+    monkeypatch.setattr(tsar.decode, "decode", lambda *_: narrow(decoder, contexts(), 7))
+    with pytest.raises(RuntimeError):
+        decode_within_memory(decoder, context[:1], 7)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(decoder):
+    with pytest.raises(RuntimeError, match="shape"):
+        decode_within_memory(decoder, contexts(length=97), 7)
 
 
 def random_walk_decoder(small_decoder, unit: float) -> Decoder:

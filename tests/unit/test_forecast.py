@@ -76,7 +76,22 @@ def test_no_items_is_a_forecast_too():
 
 @pytest.mark.parametrize(
     "levels",
-    [[0.0], [1.0], [-0.1], [1.5], [], [np.nan], [0.5, None], "many", ["low"], 0.5, None, [[0.1, 0.9]], [0.5, np.inf]],
+    [
+        [0.0],
+        [1.0],
+        [-0.1],
+        [1.5],
+        [],
+        [np.nan],
+        [0.5, None],
+        "many",
+        ["low"],
+        0.5,
+        None,
+        [[0.1, 0.9]],
+        [0.5, np.inf],
+        [0.5, 0.1, 0.5],
+    ],
 )
 def test_bad_levels_are_refused(levels):
     with pytest.raises(OptionError) as caught:

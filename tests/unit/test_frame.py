@@ -358,7 +358,7 @@ def test_a_million_rows_take_seconds_at_most():
     for rows in (frame, frame.sample(frac=1, random_state=0)):
         began = time.perf_counter()
         normalize_frame(rows)
-        assert time.perf_counter() - began < 5, "0.2 s in order and 0.5 s shuffled on one core of 2023"
+        assert time.perf_counter() - began < 5, "about 0.2 s in order and 0.6 s shuffled"
 
 
 @pytest.mark.slow
@@ -368,4 +368,4 @@ def test_stamps_of_many_items_take_seconds_at_most():
         panel = normalize_frame(big_frame(num_items=100_000, length=5))
     began = time.perf_counter()
     assert len(panel.future_timestamps(24)) == 2_400_000
-    assert time.perf_counter() - began < 2, "0.05 s on one core of 2023"
+    assert time.perf_counter() - began < 2, "about 0.05 s"

@@ -363,6 +363,13 @@ def test_irregular_stamps_name_item_and_stamp():
     assert "freq=" in caught.value.hint
 
 
+def test_grid_of_which_no_single_step_is_seen_is_offered_not_assumed():
+    with pytest.raises(FrequencyError) as caught:
+        infer(days("2024-01-01", 20, "h")[[0, 2, 5, 10, 13, 15]])
+    assert caught.value.code == "frequency.irregular"
+    assert "freq='h'" in caught.value.hint
+
+
 @pytest.mark.parametrize("tz", [None, "Europe/Berlin"])
 def test_random_stamps_are_irregular(tz):
     rng = np.random.default_rng(3)

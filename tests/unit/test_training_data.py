@@ -10,7 +10,7 @@ from tsar.errors import CorpusError
 from tsar.training.augment import AugmentConfig, augment, standardize
 from tsar.training.corrupt import CorruptConfig, corrupt
 from tsar.training.objectives import move_padding_right
-from tsar.training.sampler import BlockSampler, DataConfig
+from tsar.training.sampler import BlockSampler, DataConfig, Pool, _cut
 from tsar.training.synth import FAMILIES
 
 NAN = float("nan")
@@ -146,14 +146,6 @@ def test_a_cut_leaves_the_end_of_the_history():
     assert torch.equal(visible(cut=0.0, seed=3), visible(seed=3))
 
 
-def test_corruption_does_not_depend_on_what_is_known():
-    """The draw is for whole steps, so a process may apply its rows of it alone."""
-    observed = torch.isfinite(windows())
-    config = CorruptConfig(span=0.5, points=0.5, run=0.5, cut=0.5)
-    whole = corrupt(torch.ones_like(observed), L, P, config, dice())
-    assert torch.equal(corrupt(observed, L, P, config, dice()), whole & observed)
-
-
 @pytest.mark.parametrize("lead", [0, 5, 8, 20, 31, 79])
 def test_padding_moves_right_by_whole_patches(lead):
     values = torch.arange(L + F).float().expand(2, -1).clone()
@@ -184,7 +176,6 @@ def test_a_block_depends_on_seed_and_index_only():
     again = BlockSampler(DataConfig(block_size=4), seed=3)
     for k in reversed(range(12)):
         assert torch.equal(again.block(k, 48), first[k])
-    assert torch.equal(SAMPLER.blocks(5, 3, 48), torch.cat(first[5:8]))
     torch.manual_seed(99)
     torch.rand(5)
     assert torch.equal(SAMPLER.block(7, 48), first[7]), "global random state has no part in it"
@@ -193,11 +184,46 @@ def test_a_block_depends_on_seed_and_index_only():
 
 
 def test_blocks_are_standardised_windows():
-    block = SAMPLER.blocks(0, 20, 96)
+    block = torch.cat([SAMPLER.block(k, 96) for k in range(20)])
     assert block.shape == (80, 96)
     assert block.dtype == torch.float32
     assert not torch.isinf(block).any()
     torch.testing.assert_close(standardize(block), block, equal_nan=True, atol=2e-3, rtol=2e-3)
+
+
+POOLED = BlockSampler(DataConfig(block_size=4, fresh=2, pool=6), seed=3)
+
+
+@pytest.mark.parametrize("length", [96, 40])
+def test_a_batch_depends_on_the_step_only(length):
+    walked = Pool(POOLED, 96)
+    batches = [walked.batch(step, 16, length) for step in range(9)]
+    for step in (8, 0, 5):  # a resumed run begins anywhere
+        assert torch.equal(Pool(POOLED, 96).batch(step, 16, length), batches[step])
+        assert torch.equal(walked.batch(step, 16, length), batches[step])
+    assert not torch.equal(batches[0], batches[1])
+
+
+def test_a_batch_holds_windows_of_its_blocks():
+    step = 5
+    blocks = torch.cat([POOLED.block(k, 96) for k in range(2 * step, 2 * step + 6)]).nan_to_num()
+    batch = Pool(POOLED, 96).batch(step, 200, 96).nan_to_num()
+    origin = (batch[:, None] == blocks[None]).all(-1)
+    assert origin.any(1).all()
+    assert (origin.sum(0) > 0).all(), "every window of the pool may come"
+
+
+def test_shorter_windows_are_cut_anywhere_but_keep_what_is_known():
+    whole = torch.arange(96.0).repeat(300, 1)
+    whole[100:200, :80] = NAN  # fewer points than the cut
+    whole[200:, :40] = NAN
+    cut = _cut(whole, 32, dice())
+    first = cut[:, -1] - 31
+    assert torch.equal(cut[:100], first[:100, None] + torch.arange(32))
+    assert first[:100].min() < 8
+    assert first[:100].max() > 56
+    assert torch.isfinite(cut[100:200]).sum(1).eq(16).all()
+    assert torch.isfinite(cut[200:]).all()
 
 
 def test_families_can_be_chosen():

@@ -203,8 +203,17 @@ def _irregular(stamps: pd.Index, offsets: IntArray, item_ids: ObjectArray, item:
         "and no frequency fits both",
         code="frequency.irregular",
         item_ids=item_ids[item : item + 1],
-        hint="pass freq= if the grid is finer than the timestamps show, or resample the rows to a regular grid first",
+        hint=f"if rows are missing, pass freq={_grid_of(rows)}; otherwise resample the rows to a regular grid first",
     )
+
+
+def _grid_of(rows: pd.Index) -> str:
+    """The finest grid that carries an item, if not most of it would be missing; to be offered, not assumed."""
+    ticks = integers(rows)
+    step = int(np.gcd.reduce(np.diff(ticks)))
+    if not 0 < (int(ticks[-1]) - int(ticks[0])) // step <= len(rows) / _MIN_UNIT_SHARE:
+        return ""
+    return repr(fixed_alias(step * NS_PER_UNIT[rows.unit]) if isinstance(rows, pd.DatetimeIndex) else step)
 
 
 def _mixed(item_ids: ObjectArray, found: dict[int, str | int]) -> FrequencyError:

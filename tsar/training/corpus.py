@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from tsar.errors import CorpusError
-from tsar.training.manifest import balanced_weights, frequency_class, load_manifest, manifest_weights, refuse_forbidden
+from tsar.training.forbidden import refuse_forbidden
+from tsar.training.manifest import balanced_weights, frequency_class, load_manifest, manifest_weights
 from tsar.training.pack import read_pack
 from tsar.training.shards import Shard, Split, make_shard, read_shard, standardize_series
 

@@ -44,6 +44,23 @@ _FORBIDDEN = {
 
 _DECORATION = re.compile(r"\b(monash|gluonts|dataset|data|hourly|daily|weekly|monthly)\b")
 
+_M4COMP_COPIES = """
+B&IND1447 B&IND1470 B&IND1499 B&IND1500 ECON0001 ECON0045 ECON0053 ECON0065 ECON0095 ECON0217 ECON0236 ECON0398
+ECON0399 ECON0400 ECON0401 ECON0408 ECON0409 ECON0435 ECON0436 ECON0440 ECON0441 ECON0449 ECON0454 ECON0456
+ECON0457 ECON0469 ECON0477 ECON0480 ECON0483 ECON0488 ECON0507 ECON0518 ECON0531 ECON0532 ECON0538 ECON0539
+ECON0551 ECON0573 ECON0617 ECON0620 ECON0648 ECON0660 ECON0773 ECON0778 ECON1287 ECON1290 ECON1293 ECON1296
+ECON1299 ECON1331 ECON1395 ECON1396 ECON1397 ECON1398 ECON1407 ECON1408 ECON1409 ECON1432 ECON1486 ECON1487
+ECON1492 ECON1493 ECON1499 ECON1515 ECON1519 ECON1536 ECON1546 ECON1554 ECON1556 ECON1580 ECON1717 ECON1749
+"""
+
+FORBIDDEN_SERIES: Mapping[str, frozenset[str]] = {"m4comp_other_10k": frozenset(_M4COMP_COPIES.split())}
+"""Source to ids of series that are left out when it is read.
+
+Quarterly series, or monthly ones taken to quarters, of which 36 changes in a row correlate above 0.97 with those of a
+series that models are compared on: other vintages, units or price bases of the same macro-economic figure, which the
+comparison of windows of 12 values does not see.
+"""
+
 
 def refuse_forbidden(names: Iterable[str]) -> None:
     """Raise if a name belongs to a data set that evaluation uses.

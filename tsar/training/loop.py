@@ -110,11 +110,13 @@ class _Run:
         train = recipe.train
         if train.threads:
             torch.set_num_threads(train.threads)
-        accelerator = Accelerator(mixed_precision="no")  # autocast is ours, so that the compiler sees a plain module
+        cpu_group = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()  # accelerate joins GPUs only, unasked
+        # autocast is ours, so that the compiler sees a plain module
+        accelerator = Accelerator(mixed_precision="no", cpu=cpu_group)
         for shape in recipe.shapes:
-            if shape.rows // recipe.data.block_size % accelerator.num_processes:
+            if shape.rows % accelerator.num_processes:
                 raise RecipeError(
-                    f"shapes: {shape.rows} rows make no whole blocks for {accelerator.num_processes} processes.",
+                    f"shapes: {shape.rows} rows cannot be shared evenly by {accelerator.num_processes} processes.",
                     code="recipe.bad_value",
                 )
         torch.manual_seed(recipe.seed)
@@ -291,16 +293,12 @@ class _Run:
         return bool(flags.any())
 
 
-def corrupt_windows(
-    recipe: Recipe, shape: Shape, windows: Tensor, generator: torch.Generator, first_row: int = 0
-) -> Tensor:
-    """Draw what may be seen of a step's windows, or of those from `first_row` on: the draw is for the whole step."""
-    known = torch.isfinite(windows)
-    shown = corrupt(
-        known.new_ones(shape.rows, windows.shape[1]), shape.context_length, recipe.model.patch_length, recipe.corrupt,
-        generator, cut=shape.cut,
+def corrupt_windows(recipe: Recipe, shape: Shape, windows: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw what may be seen of a batch."""
+    return corrupt(
+        torch.isfinite(windows), shape.context_length, recipe.model.patch_length, recipe.corrupt, generator,
+        cut=shape.cut,
     )  # fmt: skip
-    return shown[first_row : first_row + len(windows)] & known
 
 
 def _shape_of_step(recipe: Recipe, step: int) -> Shape:

@@ -58,6 +58,7 @@ _CLASSES = {
     **dict.fromkeys(("ns", "us", "ms", "s", "min"), "sub-hourly"),
 }
 
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """One source of the corpus.

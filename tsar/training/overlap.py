@@ -1,9 +1,10 @@
 """Overlap between a corpus and held-out sets: windows of 12 values that are equal up to shift and scale.
 
 A window is compared by a hash of its standardised values rounded to two decimals. Windows that look alike without being
-copies are left out: those with a missing value, and those with fewer than `MIN_DIFFERENT` different values or different
-changes from one value to the next (constant ones, straight lines, spikes, small counts). Aggregated, revised or coarsely
-rounded copies, and series shorter than a window, are not seen.
+copies are left out: those with a missing value, and those with fewer than `MIN_DIFFERENT` different values or changes
+from one value to the next (constant ones, straight lines, spikes, small counts). Smooth curves of one family, such as
+exponential approaches to a level, still match by chance. Aggregated, revised or coarsely rounded copies, and series
+shorter than a window, are not seen.
 """
 
 from __future__ import annotations

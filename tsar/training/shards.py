@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tsar.errors import CorpusError
+from tsar.training.forbidden import FORBIDDEN_SERIES
 
 Split = Literal["train", "validation", "all"]
 
@@ -86,7 +87,7 @@ def make_shard(
 
 
 def read_shard(path: Path, split: Split = "all") -> Shard:
-    """Read one parquet file; the source is named after it.
+    """Read one parquet file; the source is named after it. `FORBIDDEN_SERIES` are left out.
 
     Parameters
     ----------
@@ -107,9 +108,10 @@ def read_shard(path: Path, split: Split = "all") -> Shard:
         item_ids: list[str] = table["item_id"].cast(pa.string()).to_pylist()
         if len(set(item_ids)) < len(item_ids) or None in item_ids:
             raise CorpusError(f"{path} repeats or lacks an item_id.", code="corpus.bad_shard")
+        wanted = np.array([item_id not in FORBIDDEN_SERIES.get(path.stem, ()) for item_id in item_ids], dtype=bool)
         if split != "all":
-            held_back = held_back_series(path.stem, item_ids)
-            table = table.filter(pa.array(held_back == (split == "validation")))
+            wanted &= held_back_series(path.stem, item_ids) == (split == "validation")
+        table = table.filter(pa.array(wanted))
         targets = table["target"].combine_chunks()
         flat = targets.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)
         lengths = targets.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)

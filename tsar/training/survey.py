@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tsar.errors import CorpusError
-from tsar.training.manifest import Manifest, Source, balanced_weights, file_sha256, refuse_forbidden
+from tsar.training.forbidden import refuse_forbidden
+from tsar.training.manifest import Manifest, Source, balanced_weights, file_sha256
 from tsar.training.shards import read_shard
 
 

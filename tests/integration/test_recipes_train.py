@@ -1,0 +1,71 @@
+"""Every recipe of the repository trains, shrunk to seconds, and its release loads and forecasts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tsar.decode import decode
+from tsar.hub import load_release
+from tsar.model.config import num_parameters
+from tsar.training.config import load_recipe
+from tsar.training.loop import pretrain
+
+RECIPES = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
+SHRUNK = [
+    "corpus=null", "model.d_model=16", "model.num_layers=2", "model.head_dim=8", "model.d_ff=16",
+    "model.context_length=64", "model.max_span=4", "corrupt.max_span=4", "data.block_size=4", "data.fresh=1",
+    "data.pool=3",
+    "shapes=[{context_length: 64, rows: 4}, {context_length: 32, rows: 8, cut: 0.4}]", "train.steps=20",
+    "train.precision=fp32", "train.compile=false", "train.log_every=5", "train.validation_windows=1", "train.threads=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_trains_and_its_release_forecasts(path, tmp_path):
+    recipe = load_recipe(path, SHRUNK)
+    release = pretrain(recipe, tmp_path / "run")
+    decoder = load_release(release)
+    assert decoder.config == recipe.model
+    facts = json.loads((release / "train.json").read_text())
+    assert (facts["step"], facts["parameters"]) == (20, num_parameters(recipe.model))
+    assert np.isfinite(facts["validation"]["mean"])
+    assert len(facts["validation"]) > 10, "a loss for every synthetic family"
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len(losses) == 5
+    assert np.isfinite(losses).all()
+    quantiles = decode(decoder, np.sin(np.arange(64.0) / 3)[None], recipe.model.one_pass_length + 10)
+    assert np.isfinite(quantiles).all()
+    assert load_recipe(release / "train.yaml") == recipe
+
+
+def test_training_learns(tmp_path, tiny_recipe):
+    recipe = load_recipe(
+        tiny_recipe, ["train.steps=150", "train.validation_windows=8", "train.validate_every=50", "optim.lr=1e-2"]
+    )
+    pretrain(recipe, tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    validation = [record["loss"] for record in records if record["kind"] == "validation"]
+    assert len(validation) == 3
+    assert validation[-1] < validation[0]
+
+
+def test_bf16_and_fp32_runs_in_one_process(tmp_path, tiny_recipe):
+    for precision in ("fp32", "bf16"):
+        recipe = load_recipe(tiny_recipe, ["train.steps=5", f"train.precision={precision}"])
+        weights = load_release(pretrain(recipe, tmp_path / precision)).state_dict()
+        assert all(value.dtype == torch.float32 and torch.isfinite(value).all() for value in weights.values())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, tiny_recipe, monkeypatch):
+    from tsar.errors import TrainingError
+    from tsar.training.objectives import NextPatches
+
+    forward = NextPatches.forward
+    monkeypatch.setattr(NextPatches, "forward", lambda self, *batch: forward(self, *batch) * torch.nan)
+    with pytest.raises(TrainingError) as caught:
+        pretrain(load_recipe(tiny_recipe, ["train.save_every=1000"]), tmp_path)
+    assert caught.value.code == "training.nan_loss"
+    assert not (tmp_path / "release").exists()
