@@ -70,7 +70,11 @@ def main() -> None:
     context_length = args.context_length or model.config.context_length
     rows = [score_set(model, path, context_length, args.limit) for path in sorted(args.data.glob("*.parquet"))]
     for row in rows:
-        print("{set:30s} rel_MASE {rel_MASE:.3f}  rel_WQL {rel_WQL:.3f}  coverage error {coverage_error:.3f}".format(**row))
+        print(
+            "{set:30s} rel_MASE {rel_MASE:.3f}  rel_WQL {rel_WQL:.3f}  coverage error {coverage_error:.3f}".format(
+                **row
+            )
+        )
     total = {key: float(np.exp(np.mean(np.log([row[key] for row in rows])))) for key in ("rel_MASE", "rel_WQL")}
     print(f"AGGREGATE rel_MASE {total['rel_MASE']:.4f} rel_WQL {total['rel_WQL']:.4f}")
     if args.json:

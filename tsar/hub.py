@@ -42,7 +42,7 @@ def load_model(model: str | Path | Decoder, device: str | torch.device = "cpu") 
 
 
 def find_release(model: str | Path) -> Path:
-    """Return the folder of a release given by path or name; a path needs a separator or to be a folder with a manifest."""
+    """Return the folder of a release: a path has a separator or is a folder with a manifest, all else is a name."""
     path = Path(model)
     if isinstance(model, Path) or path.name != str(model) or (path / MANIFEST).is_file():
         if not path.is_dir():

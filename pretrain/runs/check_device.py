@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Two minutes before a long run on a GPU: the machine's ceilings, the sampler's pace, and the step's, at two batch sizes.
+"""Two minutes before a long run on a GPU: the machine's ceilings, the sampler's pace, and the step's.
 
     python pretrain/runs/check_device.py pretrain/recipes/tsar-tiny-gpu.yaml
 
@@ -79,7 +79,8 @@ def measure_step(recipe: Recipe, sampler: BlockSampler, ceiling: float, device: 
         flops = 3 * tokens * flops_per_token(recipe.model, shape.context_length // recipe.model.patch_length)
         print(
             f"rows {shape.rows} context {shape.context_length}: first step {first:.1f} s, step {took * 1e3:.1f} ms, "
-            f"{tokens / took / 1e6:.2f} M tokens/s, {flops / took / 1e12:.2f} TFLOP/s, MFU {flops / took / ceiling:.1%}; "
+            f"{tokens / took / 1e6:.2f} M tokens/s, {flops / took / 1e12:.2f} TFLOP/s, "
+            f"MFU {flops / took / ceiling:.1%}; "
             f"making the batch {making * 1e3:.1f} ms",
             flush=True,
         )
@@ -102,7 +103,10 @@ def main() -> None:
     if corpus is not None:
         generator = torch.Generator(device).manual_seed(0)
         rows, length = recipe.data.block_size, recipe.shapes[0].context_length
-        print(f"corpus block {seconds(lambda: corpus.sample(rows, length, generator), 5, device) * 1e3:.2f} ms", flush=True)
+        print(
+            f"corpus block {seconds(lambda: corpus.sample(rows, length, generator), 5, device) * 1e3:.2f} ms",
+            flush=True,
+        )
     measure_step(recipe, sampler, ceiling, device)
 
 

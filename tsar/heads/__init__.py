@@ -1,0 +1,1 @@
+"""Output laws: from hidden states to distributions."""

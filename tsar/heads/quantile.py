@@ -56,7 +56,8 @@ class QuantileHead(nn.Module):
         above = F.softplus(above).cumsum(-1)
         spread = torch.cat([below, torch.zeros_like(centre), above], -1)
         start = (gate * anchor_BT.to(gate.dtype))[..., None, None]
-        return start + unit[..., None, None] * (centre + spread)
+        quantiles: Tensor = start + unit[..., None, None] * (centre + spread)
+        return quantiles
 
 
 def pinball_loss(quantiles: Tensor, target: Tensor, levels: Tensor) -> Tensor:

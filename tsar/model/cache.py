@@ -60,6 +60,6 @@ class Cache:
         return self.mask
 
     def select(self, rows: Tensor, num_tokens: int) -> Cache:
-        """Return what was read of the first `num_tokens` tokens, for the given rows (repeats allowed), as a new cache."""
+        """Return the first `num_tokens` tokens of the given rows (repeats allowed) as a new cache."""
         mask = None if self.mask is None else self.mask[rows, :num_tokens]
         return Cache([layer.select(rows, num_tokens) for layer in self.layers], mask)

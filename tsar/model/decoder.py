@@ -42,9 +42,10 @@ class Decoder(nn.Module):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for block in self.blocks:
-            nn.init.zeros_(block.attention.output.weight)
-            nn.init.zeros_(block.feed_forward.down.weight)
+        for module in self.modules():
+            if isinstance(module, Block):
+                nn.init.zeros_(module.attention.output.weight)
+                nn.init.zeros_(module.feed_forward.down.weight)
         self.head.initialize()
 
     def forward(self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None) -> Tensor:

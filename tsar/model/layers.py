@@ -14,7 +14,7 @@ from tsar.model.config import ModelConfig
 
 
 class RMSNorm(nn.Module):
-    """Divide by the root mean square and multiply by a learned gain (Zhang & Sennrich, 2019); keeps the input's dtype."""
+    """Divide by the root mean square, multiply by a learned gain (Zhang & Sennrich, 2019); keeps the dtype."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -22,6 +22,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised x, (…, width)."""
         return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
 
 
@@ -45,7 +46,8 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.num_heads, self.num_kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
-        self.query_key_value = nn.Linear(config.d_model, (self.num_heads + 2 * self.num_kv_heads) * self.head_dim, bias=False)
+        all_heads = self.num_heads + 2 * self.num_kv_heads
+        self.query_key_value = nn.Linear(config.d_model, all_heads * self.head_dim, bias=False)
         self.output = nn.Linear(self.num_heads * self.head_dim, config.d_model, bias=False)
         self.query_norm = RMSNorm(self.head_dim, config.norm_eps)
         self.key_norm = RMSNorm(self.head_dim, config.norm_eps)
@@ -53,6 +55,7 @@ class Attention(nn.Module):
     def forward(
         self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: LayerCache | None
     ) -> Tensor:
+        """Return what to add to the residual stream, (B, T, D); `mask` None is plain causal attention."""
         batch, tokens, _ = x_BTD.shape
         qkv = self.query_key_value(x_BTD).view(batch, tokens, -1, self.head_dim).transpose(1, 2)
         q_BHTK, k_BGTK, v_BGTK = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
@@ -64,7 +67,8 @@ class Attention(nn.Module):
             q_BHTK, k_BGTK, v_BGTK.to(q_BHTK.dtype), attn_mask=mask, is_causal=mask is None,
             enable_gqa=self.num_heads != self.num_kv_heads,
         )  # fmt: skip
-        return self.output(mixed.transpose(1, 2).reshape(batch, tokens, -1))
+        written: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, tokens, -1))
+        return written
 
 
 class SwiGLU(nn.Module):
@@ -76,8 +80,10 @@ class SwiGLU(nn.Module):
         self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
+        """Return what to add to the residual stream, (B, T, D)."""
         gate, up = self.gate_up(x_BTD).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        written: Tensor = self.down(F.silu(gate) * up)
+        return written
 
 
 class Block(nn.Module):
@@ -93,8 +99,10 @@ class Block(nn.Module):
     def forward(
         self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: LayerCache | None
     ) -> Tensor:
+        """Return the residual stream after this block, (B, T, D)."""
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotary, mask, cache)
-        return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+        after: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+        return after
 
 
 class PatchEmbedding(nn.Module):
@@ -107,4 +115,6 @@ class PatchEmbedding(nn.Module):
         self.output = nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, patches: Tensor) -> Tensor:
-        return self.skip(patches) + self.output(F.silu(self.hidden(patches)))
+        """Return the embeddings (B, T, D) of features (B, T, 3 P + 4)."""
+        embedded: Tensor = self.skip(patches) + self.output(F.silu(self.hidden(patches)))
+        return embedded

@@ -40,7 +40,9 @@ class Tokens:
 
 @dataclass(frozen=True)
 class PatchTokenizer:
-    """Cut windows into patches and normalise them (patches after PatchTST, Nie et al. 2023; mask channel after Chronos-Bolt).
+    """Cut windows into patches and normalise them.
+
+    Patches follow PatchTST (Nie et al., 2023), the mask channel Chronos-Bolt.
 
     Two views of the same points are given. The coarse one places them in the range seen so far. The fine one measures
     them in steps (mean absolute difference) from the patch's last value: on a smooth trend the steps are a few percent

@@ -1,0 +1,1 @@
+"""Pretraining: data, objective, optimizer, loop."""

@@ -161,7 +161,9 @@ def make_recipe(values: dict[str, Any]) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"The recipe is not usable at {place or 'top level'}: {first['msg']}.", code="recipe.bad_value") from error
+        raise RecipeError(
+            f"The recipe is not usable at {place or 'top level'}: {first['msg']}.", code="recipe.bad_value"
+        ) from error
 
 
 def recipe_to_yaml(recipe: Recipe) -> str:

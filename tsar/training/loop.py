@@ -131,7 +131,9 @@ class _Run:
         checkpoint = find_checkpoint(run_dir)
         if checkpoint is not None and not resume:
             raise CheckpointError(
-                f"{run_dir} already holds checkpoints.", code="checkpoint.busy", hint="Resume, or use another run folder."
+                f"{run_dir} already holds checkpoints.",
+                code="checkpoint.busy",
+                hint="Resume, or use another run folder.",
             )
         if checkpoint is not None:
             state, ema = load_checkpoint(checkpoint, objective, optimizer, accelerator.device)
@@ -190,7 +192,7 @@ class _Run:
         return min(self.state.seconds / (60 * (self.minutes or 1e-9)), 1.0)
 
     def batch(self, step: int) -> tuple[Shape, Tensor, Tensor]:
-        """This process's rows of a step: windows and what may be seen of them; a pure function of seed and step."""
+        """Return the rows of a step that are this process's share; a pure function of seed and step."""
         shape = _shape_of_step(self.recipe, step)
         return shape, *self.draw(step, shape)
 
@@ -258,7 +260,11 @@ class _Run:
         facts = {"step": self.state.step, "windows": self.state.windows, **facts}
         with open(self.run_dir / "metrics.jsonl", "a") as file:
             file.write(json.dumps(facts) + "\n")
-        logger.info(" ".join(f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in facts.items() if k != "per_source"))
+        logger.info(
+            " ".join(
+                f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in facts.items() if k != "per_source"
+            )
+        )
 
     def save(self) -> Path:
         if self.accelerator.is_main_process:
@@ -357,5 +363,3 @@ def _is_alive(pid: str) -> bool:
     except PermissionError:
         return True
     return True
-
-

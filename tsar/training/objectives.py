@@ -22,8 +22,8 @@ class NextPatches(nn.Module):
         The model to train.
     smooth_weight
         How strongly smooth series are weighted up: the weight of a token is ``(smooth_floor + step / scale) **
-        -smooth_weight``. In units of the deviation a smooth trend has errors of a few hundredths, while its score (MASE)
-        is measured in steps. 0 (all alike) scored better than 1, see pretrain/LOG.md.
+        -smooth_weight``. In units of the deviation a smooth trend has errors of a few hundredths, while its score
+        (MASE) is measured in steps. 0 (all alike) scored better than 1, see pretrain/LOG.md.
     """
 
     def __init__(self, decoder: Decoder, *, smooth_weight: float = 0.0, smooth_floor: float = 0.15) -> None:

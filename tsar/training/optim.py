@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -56,19 +57,25 @@ def schedule(progress: float, config: OptimConfig) -> float:
     if progress <= begin or config.decay <= 0:
         return 1.0
     done = min((progress - begin) / config.decay, 1.0)
-    return config.final + (1 - config.final) * (1 - done**0.5)
+    return config.final + (1 - config.final) * (1 - math.sqrt(done))
 
 
 class MuonAdamW(torch.optim.Optimizer):
     """AdamW, with Muon's orthogonalised momentum for the groups marked ``muon=True``.
 
     Muon (Jordan, 2024) replaces a matrix's momentum by the nearest orthogonal one through five Newton-Schulz steps;
-    the update is scaled by ``0.2 * sqrt(max(rows, columns))`` so that its root mean square is AdamW's (Moonlight, Liu et
-    al., 2025). Matrices of one shape are orthogonalised together.
+    the update is scaled by ``0.2 * sqrt(max(rows, columns))`` so that its root mean square is AdamW's (Moonlight,
+    Liu et al., 2025). Matrices of one shape are orthogonalised together.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], config: OptimConfig) -> None:
-        defaults = {"lr": config.lr, "betas": config.betas, "eps": config.eps, "momentum": config.momentum, "muon": False}
+        defaults = {
+            "lr": config.lr,
+            "betas": config.betas,
+            "eps": config.eps,
+            "momentum": config.momentum,
+            "muon": False,
+        }
         super().__init__(groups, {**defaults, "weight_decay": config.weight_decay})
 
     @torch.no_grad()
@@ -125,7 +132,7 @@ def clip_gradients(params: Iterable[Tensor], limit: float) -> Tensor:
     Without a host round trip, so that a GPU is never waited for.
     """
     grads = [param.grad for param in params if param.grad is not None]
-    norm = torch.stack(torch._foreach_norm(grads)).norm()
+    norm: Tensor = torch.stack(torch._foreach_norm(grads)).norm()
     finite = torch.isfinite(norm)
     factor = torch.where(finite, (limit / (norm + 1e-6)).clamp_max(1.0), 0.0)
     for grad in grads:
@@ -143,7 +150,8 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.mT
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+    result: Tensor = (x.mT if tall else x).to(matrices.dtype)
+    return result
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> MuonAdamW:

@@ -109,7 +109,6 @@ class BlockSampler:
         return str(dice.choice(list(weights), p=share / share.sum()))
 
 
-
 class Pool:
     """The blocks that batches are drawn from, kept between steps only to save work.
 

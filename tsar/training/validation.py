@@ -74,7 +74,7 @@ class Validation:
         objective.decoder.load_state_dict(weights)
         objective = objective.to(device).eval()
         losses = []
-        for part in self.windows.split(ROWS):
+        for part in torch.split(self.windows, ROWS):
             visible = torch.isfinite(part)
             visible[:, -recipe.model.output_length :] = False
             losses.append(objective(part, visible))
@@ -83,6 +83,6 @@ class Validation:
         count = torch.zeros(len(self.names), device=device).index_add_(0, self.source, torch.ones_like(loss))
         known = count > 0
         mean = (total / count.clamp_min(1))[known]
-        named = zip((name for name, keep in zip(self.names, known.tolist(), strict=True) if keep), mean.tolist(), strict=True)
-        self.last = {"mean": float(mean.mean()), **dict(named)}
+        names = [name for name, keep in zip(self.names, known.tolist(), strict=True) if keep]
+        self.last = {"mean": float(mean.mean()), **dict(zip(names, mean.tolist(), strict=True))}
         return self.last

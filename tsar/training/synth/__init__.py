@@ -75,6 +75,10 @@ def make_series(family: str, rows: int, length: int, generator: Generator) -> Te
     """
     if family not in FAMILIES:
         raise CorpusError(
-            f"There is no synthetic family {family!r}.", code="corpus.missing", hint=f"There are: {', '.join(FAMILIES)}."
+            f"There is no synthetic family {family!r}.",
+            code="corpus.missing",
+            hint=f"There are: {', '.join(FAMILIES)}.",
         )
-    return torch.nan_to_num(FAMILIES[family](rows, length, generator), nan=0.0, posinf=1e6, neginf=-1e6).clamp(-1e6, 1e6)
+    return torch.nan_to_num(FAMILIES[family](rows, length, generator), nan=0.0, posinf=1e6, neginf=-1e6).clamp(
+        -1e6, 1e6
+    )

@@ -1,4 +1,4 @@
-"""Random draws for the generators: always a column (rows, 1) or the shape asked for, always from the given generator."""
+"""Random draws, always from the given generator: a column (rows, 1), or the shape asked for."""
 
 from __future__ import annotations
 

@@ -83,7 +83,9 @@ def kernel_mixture(rows: int, length: int, generator: Generator) -> Tensor:
     total = torch.zeros(rows, length, device=generator.device)
     for place in range(3):
         scale = log_uniform(generator, rows, 1, 1, low=0.004, high=0.5)
-        mixed = torch.where(chance(generator, 0.5, rows, 1, 1), log_uniform(generator, rows, 20, 1, low=0.2, high=5.0), 1.0)
+        mixed = torch.where(
+            chance(generator, 0.5, rows, 1, 1), log_uniform(generator, rows, 20, 1, low=0.2, high=5.0), 1.0
+        )
         angle = normal(generator, rows, 20, 1) / scale * mixed * time + 2 * math.pi * uniform(generator, rows, 20, 1)
         smooth = torch.cos(angle).mean(1) * math.sqrt(40.0)
         line = (time * 2 - 1).expand(rows, -1) * normal(generator, rows, 1) * 2
@@ -101,7 +103,10 @@ def daily_weekly(rows: int, length: int, generator: Generator) -> Tensor:
     hour, day = time / per_day % 1, (time / per_day).floor()
     profile = torch.zeros(rows, length, device=generator.device)
     for _ in range(2):
-        centre, width = uniform(generator, rows, 1, low=0.25, high=0.9), log_uniform(generator, rows, 1, low=0.02, high=0.2)
+        centre, width = (
+            uniform(generator, rows, 1, low=0.25, high=0.9),
+            log_uniform(generator, rows, 1, low=0.02, high=0.2),
+        )
         profile = profile + uniform(generator, rows, 1) * torch.exp(-0.5 * ((hour - centre) / width) ** 2)
     weekday = 1 + 0.15 * normal(generator, rows, 7) * chance(generator, 0.7, rows, 1)
     weekend = 1 - uniform(generator, rows, 1, low=-0.3, high=0.9) * (day % 7 >= 5)
@@ -110,12 +115,14 @@ def daily_weekly(rows: int, length: int, generator: Generator) -> Tensor:
     error = 1 + log_uniform(generator, rows, 1, low=0.005, high=0.4) * noise(generator, rows, length)
     load = (uniform(generator, rows, 1, high=0.6) + profile * weekend * off) * weekday.gather(1, (day % 7).long())
     load = load * level * error
-    is_open = (hour > uniform(generator, rows, 1, low=0.2, high=0.4)) & (hour < uniform(generator, rows, 1, low=0.7, high=0.95))
+    is_open = (hour > uniform(generator, rows, 1, low=0.2, high=0.4)) & (
+        hour < uniform(generator, rows, 1, low=0.7, high=0.95)
+    )
     return switch(generator, (load, load * is_open), (85, 15))
 
 
 def sun_and_wind(rows: int, length: int, generator: Generator) -> Tensor:
-    """Solar power: days clipped at zero, their length changing over the year, with clouds; wind power: clipped at both ends."""
+    """Solar power, clipped at zero, with clouds and the length of days; wind power, clipped at both ends."""
     per_day = one_of(generator, rows, (24.0, 24.0, 48.0, 96.0))
     time = steps(generator, length) + uniform(generator, rows, 1) * 8766
     year = torch.sin(2 * math.pi * time / per_day / 365.25)
@@ -136,14 +143,20 @@ def weather(rows: int, length: int, generator: Generator) -> Tensor:
     warm = year + daily * uniform(generator, rows, 1, high=2.0) * (1 + 0.3 * slow(generator, rows, length, 0.9, 0.99))
     warm = warm + slow(generator, rows, length, 0.6, 0.99) + 0.2 * noise(generator, rows, length)
     wet = slow(generator, rows, length, 0.3, 0.97) + 0.3 * year / year.abs().amax(1, keepdim=True).clamp_min(1e-6)
-    rain = torch.relu(wet - uniform(generator, rows, 1, low=-0.3, high=1.5)) ** uniform(generator, rows, 1, low=1, high=2.5)
+    rain = torch.relu(wet - uniform(generator, rows, 1, low=-0.3, high=1.5)) ** uniform(
+        generator, rows, 1, low=1, high=2.5
+    )
     return switch(generator, (standardize(warm), rain), (7, 3))
 
 
 def counts(rows: int, length: int, generator: Generator) -> Tensor:
     """Counts whose rate has trend and seasons: overdispersed, intermittent, with promotions; whole numbers from 0."""
     shape = 0.5 * seasons(generator, rows, length) * uniform(generator, rows, 1, high=1.5)
-    shape = shape + 0.5 * trend(generator, rows, length) * uniform(generator, rows, 1) + 0.3 * slow(generator, rows, length, 0.9, 0.999)
+    shape = (
+        shape
+        + 0.5 * trend(generator, rows, length) * uniform(generator, rows, 1)
+        + 0.3 * slow(generator, rows, length, 0.9, 0.999)
+    )
     rate = torch.exp(shape.clamp(-6, 4)) * log_uniform(generator, rows, 1, low=0.05, high=80.0)
     promotion = 1 + 3 * (uniform(generator, rows, length) < 0.02) * chance(generator, 0.2, rows, 1)
     uneven = torch.exp(0.7 * normal(generator, rows, length) * uniform(generator, rows, 1)) * promotion
@@ -167,9 +180,14 @@ def shapes(rows: int, length: int, generator: Generator) -> Tensor:
 
 def on_off(rows: int, length: int, generator: Generator) -> Tensor:
     """Machine metrics: plateaus, bursts, periodic jobs, saturation at a ceiling."""
-    busy = torch.sigmoid(20 * (slow(generator, rows, length, 0.9, 0.998) - uniform(generator, rows, 1, low=-0.5, high=1.5)))
+    busy = torch.sigmoid(
+        20 * (slow(generator, rows, length, 0.9, 0.998) - uniform(generator, rows, 1, low=-0.5, high=1.5))
+    )
     jobs = (season(generator, rows, length) > uniform(generator, rows, 1, low=0.3, high=1.5)).float()
-    bursts = convolve((uniform(generator, rows, length) < 0.01).float(), uniform(generator, rows, 1, low=0.5, high=0.97) ** steps(generator, length))
+    bursts = convolve(
+        (uniform(generator, rows, length) < 0.01).float(),
+        uniform(generator, rows, 1, low=0.5, high=0.97) ** steps(generator, length),
+    )
     load = switch(generator, (busy, jobs, bursts, busy + jobs)) + 0.1 * slow(generator, rows, length, 0.9, 0.999)
     load = load + noise(generator, rows, length) * log_uniform(generator, rows, 1, low=0.003, high=0.3)
     return switch(generator, (load, load.clamp(0, 0.8)))
@@ -191,7 +209,9 @@ def growth(rows: int, length: int, generator: Generator) -> Tensor:
 def attention(rows: int, length: int, generator: Generator) -> Tensor:
     """Waves of attention or infection: bursts that decay by a power or exponentially, on a weekly rhythm."""
     time = steps(generator, length)
-    power = (1 + time / log_uniform(generator, rows, 1, low=1, high=20)) ** -uniform(generator, rows, 1, low=0.8, high=2.5)
+    power = (1 + time / log_uniform(generator, rows, 1, low=1, high=20)) ** -uniform(
+        generator, rows, 1, low=0.8, high=2.5
+    )
     fade = torch.exp(-time / log_uniform(generator, rows, 1, low=2, high=100))
     kernel = switch(generator, (power, fade))
     hits = (uniform(generator, rows, length) < log_uniform(generator, rows, 1, low=0.003, high=0.05)).float()
@@ -213,7 +233,11 @@ def calendar_events(rows: int, length: int, generator: Generator) -> Tensor:
         width = log_uniform(generator, rows, 1, low=1.0, high=4.0) / per_year
         distance = torch.minimum((turn - centre).abs(), 1 - (turn - centre).abs())
         peaks = peaks + normal(generator, rows, 1) * 2 * torch.exp(-0.5 * (distance / width) ** 2)
-    month = torch.exp(-((steps(generator, length) + uniform(generator, rows, 1) * 30.4) % 30.4)) * normal(generator, rows, 1) * 2
+    month = (
+        torch.exp(-((steps(generator, length) + uniform(generator, rows, 1) * 30.4) % 30.4))
+        * normal(generator, rows, 1)
+        * 2
+    )
     total = base * uniform(generator, rows, 1) + peaks + month * (per_year > 300) * chance(generator, 0.5, rows, 1)
     total = total + noise(generator, rows, length) * log_uniform(generator, rows, 1, low=0.05, high=0.8)
     sales = torch.exp(0.5 * standardize(total).clamp(-4, 5))

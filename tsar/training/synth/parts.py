@@ -1,4 +1,4 @@
-"""The parts that series are made of: noise, filters, trends and seasons; all (rows, length), all standardised in size."""
+"""The parts that series are made of: noise, filters, trends and seasons; all (rows, length), of similar size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def convolve(series: Tensor, kernel: Tensor) -> Tensor:
     """Causal convolution along time through the FFT: the linear recursion with impulse response `kernel`."""
     length = series.shape[-1]
     size = 2 * length
-    return torch.fft.irfft(torch.fft.rfft(series, size) * torch.fft.rfft(kernel, size), size)[..., :length]
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(series, size) * torch.fft.rfft(kernel, size), size)
+    return filtered[..., :length]
 
 
 def steps(generator: Generator, length: int) -> Tensor:
@@ -58,7 +59,9 @@ def season(generator: Generator, rows: int, length: int, periods: Tensor | None 
     periods = period(generator, rows) if periods is None else periods
     turn = steps(generator, length) / periods + uniform(generator, rows, 1)
     order = torch.arange(1, 7, device=generator.device)
-    height = normal(generator, rows, 6) * order ** -uniform(generator, rows, 1, low=0.3, high=2.0) * (2 * order <= periods)
+    height = (
+        normal(generator, rows, 6) * order ** -uniform(generator, rows, 1, low=0.3, high=2.0) * (2 * order <= periods)
+    )
     shift = uniform(generator, rows, 6)
     table_turn = torch.linspace(0, 1, TABLE + 1, device=generator.device)[:-1]
     angle = 2 * math.pi * (order[:, None] * table_turn + shift[..., None])
