@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,13 +19,14 @@ from accelerate.utils import broadcast
 from torch import Tensor
 
 from tsar.errors import CheckpointError, RecipeError, TrainingError
-from tsar.logging import get_logger, progress_bar
+from tsar.logging import get_logger
 from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
 from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, save_checkpoint
 from tsar.training.config import Recipe, Shape, recipe_to_yaml
 from tsar.training.corpus import load_corpus
 from tsar.training.corrupt import corrupt
+from tsar.training.meter import Meter
 from tsar.training.objectives import NextPatches
 from tsar.training.optim import clip_gradients, make_optimizer, schedule
 from tsar.training.release import write_release
@@ -75,7 +75,10 @@ def pretrain(
     run_dir = Path(run_dir)
     with _run_lock(run_dir), _stop_on_signal() as stop:
         run = _Run.start(recipe, run_dir, minutes, resume)
-        finished = run.train(stop, until)
+        try:
+            finished = run.train(stop, until)
+        finally:
+            run.meter.close()
         checkpoint = run.save()
     if not finished:
         logger.info("stopped at step %d; run again to go on", run.state.step)
@@ -102,8 +105,8 @@ class _Run:
     optimizer: Any
     state: RunState
     ema: dict[str, Tensor]
+    meter: Meter
     bad_steps: int = 0
-    metrics: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def start(cls, recipe: Recipe, run_dir: Path, minutes: float | None, resume: bool) -> _Run:
@@ -147,21 +150,22 @@ class _Run:
         if accelerator.is_main_process:
             (run_dir / "recipe.yaml").write_text(recipe_to_yaml(recipe))
         validation = Validation.make(recipe, accelerator.device)
-        return cls(recipe, run_dir, minutes, accelerator, pool, validation, objective, wrapped, optimizer, state, ema)
+        meter = Meter(run_dir, recipe.name, active=accelerator.is_main_process)
+        return cls(
+            recipe, run_dir, minutes, accelerator, pool, validation, objective, wrapped, optimizer, state, ema, meter
+        )
 
     def train(self, stop: dict[str, bool], until: int | None) -> bool:
         """Run to the end of the schedule; False if stopped before."""
         train = self.recipe.train
         if train.compile:
             self.compile_shapes()
-        bar = progress_bar(total=1000, desc=self.recipe.name, initial=int(1000 * self.progress()))
         began, before = time.perf_counter(), self.state.seconds
         losses: list[Tensor] = []
         making = 0.0
         mark = (self.state.step, self.state.seconds, self.state.tokens)
         while self.progress() < 1:
             if self._agree(stop["now"]) or (until is not None and self.state.step >= until):
-                bar.close()
                 return False
             batch_began = time.perf_counter()
             shape, windows, visible = self.batch(self.state.step)
@@ -175,13 +179,11 @@ class _Run:
                 self.log(losses, making, mark, shape)
                 self._watch(losses)
                 losses, making, mark = [], 0.0, (self.state.step, self.state.seconds, self.state.tokens)
-                bar.update(int(1000 * self.progress()) - bar.n)
             if self.state.step % train.validate_every == 0:
                 self.validate()
             if self.state.step % train.save_every == 0:
                 self.save()
-        bar.close()
-        if self.state.step % train.validate_every:
+        if self.state.step % train.validate_every or not self.validation.last:
             self.validate()
         return True
 
@@ -241,8 +243,9 @@ class _Run:
         steps, seconds = self.state.step - mark[0], self.state.seconds - mark[1]
         tokens = (self.state.tokens - mark[2]) / max(seconds, 1e-9)
         cost = 3 * flops_per_token(self.recipe.model, shape.context_length // self.recipe.model.patch_length)
-        self.record(
-            kind="train", loss=float(torch.stack(losses).mean()), lr=self.optimizer.param_groups[0]["lr"],
+        self.meter.record(
+            self.state, self.progress(), kind="train",
+            loss=float(torch.stack(losses).mean()), lr=self.optimizer.param_groups[0]["lr"],
             steps_per_second=steps / max(seconds, 1e-9), tokens_per_second=tokens, tflops=tokens * cost / 1e12,
             batch_share=making / max(seconds, 1e-9), minutes=self.state.seconds / 60,
         )  # fmt: skip
@@ -252,19 +255,7 @@ class _Run:
         if self.validation.windows is None:
             return
         losses = self.validation.run(self.recipe, self.ema)
-        self.record(kind="validation", loss=losses["mean"], per_source=losses)
-
-    def record(self, **facts: Any) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        facts = {"step": self.state.step, "windows": self.state.windows, **facts}
-        with open(self.run_dir / "metrics.jsonl", "a") as file:
-            file.write(json.dumps(facts) + "\n")
-        logger.info(
-            " ".join(
-                f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in facts.items() if k != "per_source"
-            )
-        )
+        self.meter.record(self.state, self.progress(), kind="validation", loss=losses["mean"], per_source=losses)
 
     def save(self) -> Path:
         if self.accelerator.is_main_process:
