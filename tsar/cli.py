@@ -224,7 +224,7 @@ def _add_pretrain(commands: Any, common: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         help="train a model from a recipe",
         description="Train a model from a recipe; run again after an interruption, it goes on where it stopped.\n"
-        "On several processes: accelerate launch -m tsar.cli pretrain RECIPE …",
+        "On several processes: torchrun or accelerate launch … -m tsar.cli pretrain RECIPE",
         epilog="example:\n  tsar pretrain pretrain/recipes/tsar-tiny.yaml --minutes 90 --set optim.lr=2e-3",
     )
     parser.set_defaults(run=pretrain)

@@ -79,6 +79,7 @@ def measure_step(recipe: Recipe, sampler: BlockSampler, ceiling: float, device: 
         flops = 3 * tokens * flops_per_token(recipe.model, shape.context_length // recipe.model.patch_length)
         print(
             f"rows {shape.rows} context {shape.context_length}: first step {first:.1f} s, step {took * 1e3:.1f} ms, "
+            f"{shape.rows / took:.0f} windows/s, "
             f"{tokens / took / 1e6:.2f} M tokens/s, {flops / took / 1e12:.2f} TFLOP/s, "
             f"MFU {flops / took / ceiling:.1%}; "
             f"making the batch {making * 1e3:.1f} ms",
