@@ -14,8 +14,8 @@ from pathlib import Path
 
 from safetensors.torch import load
 
-from tsar.hub import model_files
 from tsar.model.config import ModelConfig
+from tsar.model.files import model_files
 from tsar.storage import read_folder, write_folder
 
 CORPUS = Path(__file__).parent / "corpus" / "manifest.json"

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
-from tsar.errors import ModelError, OptionError, ReleaseError
-from tsar.model.config import ModelConfig
+from tsar.errors import ModelError, OptionError
 from tsar.model.decoder import Decoder
+from tsar.model.files import model_files, read_decoder
 from tsar.registry import find_model
 from tsar.storage import MANIFEST, make_manifest, read_folder
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def load_model(model: str | Path | Decoder, device: str | torch.device = "cpu") -> Decoder:
@@ -80,25 +75,7 @@ def _load_cached(folder: str, device: str) -> Decoder:
 
 def load_release(folder: Path) -> Decoder:
     """Read a release folder from disk after checking every hash."""
-    files = read_folder(folder)
-    for name in (CONFIG, WEIGHTS):
-        if name not in files:
-            raise ReleaseError(f"{folder} has no {name}.", code="release.missing_file")
-    try:
-        config = ModelConfig.from_dict(json.loads(files[CONFIG]))
-        weights = load(files[WEIGHTS])
-    except (ValueError, TypeError, SafetensorError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ReleaseError(f"{folder} cannot be read: {error}.", code="release.bad_manifest") from error
-    with torch.device("meta"):
-        decoder = Decoder(config)
-    problems = _mismatch(decoder, weights)
-    if problems:
-        raise ReleaseError(f"The weights in {folder} do not fit its config: {problems}.", code="release.bad_manifest")
-    decoder.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
-    decoder.levels = torch.tensor(config.quantile_levels)
-    return decoder.eval().requires_grad_(False)
+    return read_decoder(read_folder(folder), str(folder))
 
 
 def release_files(model: str | Path | Decoder) -> dict[str, bytes]:
@@ -108,16 +85,3 @@ def release_files(model: str | Path | Decoder) -> dict[str, bytes]:
         return {**read_folder(folder), MANIFEST: (folder / MANIFEST).read_bytes()}
     files = model_files(model.config, model.state_dict())
     return {**files, MANIFEST: make_manifest(files)}
-
-
-def model_files(config: ModelConfig, weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
-    """Return config and weights, in the precision given, as the two files that every release has."""
-    plain = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    return {CONFIG: json.dumps(config.to_dict(), indent=1).encode(), WEIGHTS: save(plain, metadata={"format": "pt"})}
-
-
-def _mismatch(decoder: Decoder, weights: dict[str, torch.Tensor]) -> str:
-    wanted = {name: tuple(value.shape) for name, value in decoder.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in weights.items()}
-    differing = [name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name)]
-    return ", ".join(sorted(differing)[:3])

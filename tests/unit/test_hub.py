@@ -12,7 +12,8 @@ from safetensors.torch import load, save
 
 from tsar.decode import decode
 from tsar.errors import ModelError, OptionError, ReleaseError
-from tsar.hub import find_release, load_model, load_release, model_files, release_files, resolve_device
+from tsar.hub import find_release, load_model, load_release, release_files, resolve_device
+from tsar.model.files import model_files
 from tsar.registry import list_models
 from tsar.storage import MANIFEST, read_folder, write_folder
 

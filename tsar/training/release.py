@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from tsar.hub import model_files
 from tsar.model.config import num_parameters
+from tsar.model.files import model_files
 from tsar.storage import write_folder
 from tsar.training.checkpoint import RunState
 from tsar.training.config import Recipe, recipe_to_yaml
