@@ -147,7 +147,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         levels = self._levels(quantile_levels)
         model = load_model(self.model, resolve_device(self.device))
         panel = self._fitted_panel() if df is None else self._panel(df)  # frame -> series
-        forecast = self._forecast(model, panel, prediction_length)  # series -> windows -> tokens -> model -> distribution
+        forecast = self._forecast(model, panel, prediction_length)  # -> windows -> tokens -> model -> distribution
         return make_forecast_frame(  # distribution -> frame
             panel, forecast.at(levels), levels, forecast.median, id_column=self.id_column,
             timestamp_column=self.timestamp_column, target_name=self.target,
@@ -223,12 +223,15 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _fitted_panel(self) -> Panel:
         if not hasattr(self, "panel_"):
             raise NotFittedError(
-                "This forecaster has no history yet.", code="forecaster.not_fitted", hint="Call fit(df), or predict(df)."
+                "This forecaster has no history yet.",
+                code="forecaster.not_fitted",
+                hint="Call fit(df), or predict(df).",
             )
         return self.panel_
 
     def _levels(self, levels: Sequence[float] | None) -> list[float]:
-        return validate_levels(self.quantile_levels if levels is None else levels).tolist()
+        wanted = validate_levels(self.quantile_levels if levels is None else levels)
+        return [float(level) for level in wanted]
 
     def _horizon(self, panel: Panel, prediction_length: int | None) -> int:
         wanted = self.prediction_length if prediction_length is None else prediction_length
