@@ -63,8 +63,7 @@ def main() -> None:
     forecaster = Forecaster(model="tsar-tiny", prediction_length=HORIZON, quantile_levels=LEVELS)
     forecast = forecaster.fit(past).predict()
 
-    output = Path("demo-output")
-    output.mkdir(exist_ok=True)
+    (output := Path("demo-output")).mkdir(exist_ok=True)
     forecast.to_csv(output / "forecast.csv", index=False)
     figure, rows = plt.subplots(2, figsize=(9, 6.4), layout="constrained")
     for item_id, ax in zip(forecast["item_id"].unique(), rows, strict=True):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, MEDIAN, BAND = "#27313d", "#c8501e", "#e8853d"
+LONGEST_TITLE = 48  # characters that fit beside the legend
 
 
 def plot_forecast(
@@ -55,49 +56,89 @@ def plot_forecast(
     """
     import matplotlib.pyplot as plt
 
-    future = _item(forecast, item_id, id_column)
+    future = _item(forecast, item_id, id_column, timestamp_column)
     item_id = future[id_column].iloc[0] if item_id is None and id_column in future else item_id
-    past = _item(history, item_id, id_column).sort_values(timestamp_column)
+    stamps = future[timestamp_column]
+    past = _item(history, item_id, id_column, timestamp_column, like=stamps)
     past = past.iloc[-(context or max(4 * len(future), 40)) :]
     if ax is None:
         _, ax = plt.subplots(figsize=(9, 3.6), layout="constrained")
     ax.plot(past[timestamp_column], past[target].astype(float), color=INK, linewidth=1.2, label="history")
-    for low, high, strength in _bands(future):
-        ax.fill_between(
-            future[timestamp_column], future[low].astype(float), future[high].astype(float), color=BAND, alpha=strength,
-            linewidth=0, label=f"{round(100 * (float(high) - float(low)))} %",
-        )  # fmt: skip
-    ax.plot(future[timestamp_column], future["predictions"].astype(float), color=MEDIAN, linewidth=1.6, label="median")
+    joint = past.tail(1)  # the forecast grows out of the last value, so that even a single step can be seen
+    stamps = pd.concat([joint[timestamp_column], stamps])
+    levels = _levels(future)
+    joined = {name: pd.concat([joint[target], future[name]]).astype(float) for name in ("predictions", *levels)}
+    for low, high, color in _bands(levels):
+        label = f"{round(100 * (float(high) - float(low)))} %"
+        ax.fill_between(stamps, joined[low], joined[high], color=color, linewidth=0, label=label)
+    ax.plot(stamps, joined["predictions"], color=MEDIAN, linewidth=1.6, label="median")
     if actual is not None:
-        came = _item(actual, item_id, id_column)
-        ax.plot(came[timestamp_column], came[target].astype(float), color=INK, linewidth=1, linestyle=":", label="actual")
-    ax.set_title(str(item_id) if item_id is not None else target, loc="left", fontsize=10)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color="#00000014")
-    ax.margins(x=0.01)
-    ax.legend(frameon=False, fontsize=8, ncols=6, loc="upper left")
+        came = _item(actual, item_id, id_column, timestamp_column, like=future[timestamp_column])
+        values = came[target].astype(float)
+        ax.plot(came[timestamp_column], values, color=INK, linewidth=1, linestyle=":", label="actual")
+    _dress(ax, title=target if item_id is None else str(item_id))
     return ax
 
 
-def _item(frame: Any, item_id: Any, id_column: str) -> pd.DataFrame:
-    """Return the rows of one item (the first if None) as pandas."""
-    table: pd.DataFrame = nw.from_native(frame).to_pandas()
-    if id_column not in table.columns:
-        return table
-    item_id = table[id_column].iloc[0] if item_id is None and len(table) else item_id
-    rows = table[table[id_column] == item_id]
-    if rows.empty:
+def _dress(ax: Axes, title: str) -> None:
+    """Title and legend side by side above the axes, where they hide nothing, and as little ink as possible."""
+    from matplotlib.dates import ConciseDateFormatter, DateLocator
+
+    shown = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
+    ax.set_title(shown, loc="left", fontsize=10, parse_math=False)  # an id may hold dollar signs
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", color="#00000014")
+    ax.margins(x=0.01)
+    locator = ax.xaxis.get_major_locator()
+    if isinstance(locator, DateLocator):
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=locator.tz))  # type: ignore[no-untyped-call]
+    ax.legend(
+        frameon=False, fontsize=8, ncols=9, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0,
+        handlelength=1.4, handletextpad=0.5, columnspacing=1.2,
+    )  # fmt: skip
+
+
+def _item(
+    frame: Any, item_id: Any, id_column: str, timestamp_column: str, like: pd.Series | None = None
+) -> pd.DataFrame:
+    """Return the rows of one item (the first if None) as pandas, in order of time, stamps in the type of `like`."""
+    native = nw.from_native(frame)
+    table: pd.DataFrame = (native.collect() if isinstance(native, nw.LazyFrame) else native).to_pandas()
+    if id_column in table.columns:
+        item_id = table[id_column].iloc[0] if item_id is None and len(table) else item_id
+        table = table[table[id_column].isin([item_id])]
+    if table.empty:
         raise FrameError(
             f"There is no item {item_id!r} to draw.", code="frame.missing_column", hint="Give item_id= of the frame."
         )
-    return rows
+    stamps = _parsed(table[timestamp_column])
+    if like is not None and pd.api.types.is_datetime64_any_dtype(like.dtype):
+        stamps = stamps.astype(like.dtype)
+    return table.assign(**{timestamp_column: stamps}).sort_values(timestamp_column)
 
 
-def _bands(future: pd.DataFrame) -> list[tuple[str, str, float]]:
-    """Pairs of level columns that lie symmetrically around the median, widest first, with their opacity."""
-    levels = sorted((name for name in map(str, future.columns) if _is_level(name)), key=float)
+def _parsed(stamps: pd.Series) -> pd.Series:
+    """Stamps that are text, categories or Python objects as the date-times, or integers, that they mean."""
+    if pd.api.types.is_datetime64_any_dtype(stamps.dtype) or pd.api.types.is_numeric_dtype(stamps.dtype):
+        return stamps
+    plain = stamps.astype(object).infer_objects()
+    if pd.api.types.infer_dtype(plain) == "string":
+        return pd.to_datetime(plain, format="ISO8601")
+    return plain if pd.api.types.is_numeric_dtype(plain.dtype) else pd.to_datetime(plain)
+
+
+def _levels(future: pd.DataFrame) -> list[str]:
+    return sorted((name for name in map(str, future.columns) if _is_level(name)), key=float)
+
+
+def _bands(levels: list[str]) -> list[tuple[str, str, tuple[float, ...]]]:
+    """Pairs of level columns that lie around the median, widest first, with their colours, the widest palest."""
+    from matplotlib.colors import to_rgb
+
     pairs = [(low, high) for low, high in zip(levels, levels[::-1], strict=True) if float(low) < float(high)]
-    return [(low, high, 0.14 + 0.14 * place / max(len(pairs), 1)) for place, (low, high) in enumerate(pairs)]
+    tints = [0.25 + 0.5 * place / max(len(pairs) - 1, 1) for place in range(len(pairs))]
+    colors = [tuple(1 - tint * (1 - part) for part in to_rgb(BAND)) for tint in tints]
+    return [(low, high, color) for (low, high), color in zip(pairs, colors, strict=True)]
 
 
 def _is_level(name: str) -> bool:
