@@ -60,7 +60,8 @@ from tsar.hub import load_model
 np.save(sys.argv[3], decode(load_model(sys.argv[1]), np.load(sys.argv[2]), 100))
 """
     arguments = [str(release), str(tmp_path / "context.npy"), str(tmp_path / "out.npy")]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, env={**os.environ, "PYTHONPATH": "."})
+    environment = {**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, env=environment)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), decode(decoder, context, 100))
 
 

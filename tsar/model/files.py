@@ -49,7 +49,9 @@ def read_decoder(files: Mapping[str, bytes], where: str) -> Decoder:
     problems = _mismatch(decoder, weights)
     if problems:
         raise ReleaseError(f"The weights in {where} do not fit its config: {problems}.", code="release.bad_manifest")
-    decoder.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    # A copy is aligned in memory, a view into the file need not be, and products differ in the last bit between them.
+    copies = {name: value.to(torch.float32, copy=True) for name, value in weights.items()}
+    decoder.load_state_dict(copies, assign=True)
     decoder.levels = torch.tensor(config.quantile_levels)
     return decoder.eval().requires_grad_(False)
 
