@@ -141,9 +141,7 @@ def test_saved_forecaster_predicts_the_same_in_a_new_process(tmp_path):
     forecaster.save(tmp_path / "kept")
     script = "from tsar import Forecaster; import sys\nForecaster.load(sys.argv[1]).predict().to_pickle(sys.argv[2])"
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "kept", tmp_path / "out.pkl"], check=True, env=environment
-    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "kept", tmp_path / "out.pkl"], check=True, env=environment)
     pd.testing.assert_frame_equal(pd.read_pickle(tmp_path / "out.pkl"), forecaster.predict(), check_exact=True)
     (tmp_path / "kept" / "model" / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ReleaseError) as caught:
