@@ -197,7 +197,8 @@ def _write_plot(history: pd.DataFrame, result: pd.DataFrame, path: Path, columns
 
     from tsar.plotting import plot_forecast
 
-    item_ids = [None] if columns["id_column"] is None else result[columns["id_column"]].unique()[:MAX_PLOTTED].tolist()
+    id_column = columns["id_column"]
+    item_ids = [None] if id_column is None else list(result[id_column].drop_duplicates().head(MAX_PLOTTED))
     figure, rows = plt.subplots(len(item_ids), figsize=(9, 3.2 * len(item_ids)), layout="constrained", squeeze=False)
     for item_id, ax in zip(item_ids, rows[:, 0], strict=True):
         plot_forecast(history, result, item_id=item_id, ax=ax, **columns)

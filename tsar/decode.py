@@ -56,7 +56,8 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
     if quantiles.shape[1] < prediction_length:
         quantiles = _feed_back(model, values, observed, quantiles, prediction_length)
     quantiles[unseen] = torch.nan
-    result: npt.NDArray[np.float64] = (quantiles * unit[:, None, None]).cpu().numpy()
+    largest = torch.finfo(quantiles.dtype).max  # beyond the largest number there is no quantile
+    result: npt.NDArray[np.float64] = (quantiles * unit[:, None, None]).clamp(-largest, largest).cpu().numpy()
     return result
 
 

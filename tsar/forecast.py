@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from tsar.errors import OptionError
 
 Array = npt.NDArray[np.float64]
+LARGEST = np.finfo(np.float64).max
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class Forecast:
         place = np.clip(np.searchsorted(self.levels, wanted, side="right") - 1, 0, len(self.levels) - 2)
         share = (ndtri(wanted) - known[place]) / (known[place + 1] - known[place])
         low, high = self.quantiles[..., place], self.quantiles[..., place + 1]
-        out = low + share * (high - low)
+        with np.errstate(over="ignore"):  # near the largest number the limits are the answer
+            spread = np.clip(high - low, 0.0, LARGEST)
+            out = np.clip(low + share * spread, -LARGEST, LARGEST)
         exact = np.argmin(np.abs(self.levels[:, None] - wanted), axis=0)
         is_known = np.abs(self.levels[exact] - wanted) < 1e-9
         return np.where(is_known, self.quantiles[..., exact], out)

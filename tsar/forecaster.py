@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
 from tsar.decode import decode_within_memory
-from tsar.errors import NotFittedError, OptionError, ReleaseError
+from tsar.errors import NotFittedError, OptionError, ReleaseError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import Panel, make_forecast_frame, normalize_frame, panel_from_bytes, panel_to_bytes
 from tsar.freq import season_length
@@ -25,6 +27,7 @@ MODEL_FOLDER = "model"
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 POINTS_PER_BATCH = {"cpu": 1 << 18, "cuda": 1 << 21}
 """Context points of one batch with ``batch_size="auto"``."""
+_CALLER_OF_PREDICT = 4  # warnings point there: a function here, Forecaster._forecast, predict, caller
 
 
 class Forecaster(BaseEstimator):  # type: ignore[misc]
@@ -134,7 +137,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         frame of the kind that came in
             One row per item and future stamp, items in the order given: the id and timestamp columns, ``target_name``,
             ``predictions`` (the median), and a column per level, named by the level. Items without any observed value
-            get missing predictions, with a warning.
+            within the context get missing predictions, with a warning.
 
         Raises
         ------
@@ -213,6 +216,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             for batch in windows:
                 quantiles[batch.rows] = decode_within_memory(model, batch.context, horizon)
                 bar.update(len(batch.rows))
+        _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
         return Forecast(quantiles, known)
 
     def _panel(self, df: Any) -> Panel:
@@ -244,9 +248,18 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return int(wanted)
 
     def _validate_options(self) -> None:
-        for name in ("context_length", "batch_size"):
+        for name, default in (("context_length", None), ("batch_size", "auto")):
             value = getattr(self, name)
-            if value is None or value == "auto":
+            if value is default or (isinstance(value, str) and value == default):
                 continue
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                raise OptionError(f"{name} must be a whole number from 1, got {value!r}.", code="option.invalid")
+                text = f"{name} must be a whole number from 1, or {default!r}, got {value!r}."
+                raise OptionError(text, code="option.invalid")
+
+
+def _warn_of_blind_windows(panel: Panel, is_missing: npt.NDArray[np.bool_]) -> None:
+    """Warn of items (I,) that have values, but none as late as the model reads; those without any are known by now."""
+    blind = panel.item_ids[is_missing & np.logical_or.reduceat(~np.isnan(panel.values), panel.offsets[:-1])]
+    if len(blind):
+        text = f"no observed value within the context in {len(blind)} of {panel.num_items} items, first {blind[0]!r}"
+        warnings.warn(f"{text}: their predictions are missing", TsarWarning, stacklevel=_CALLER_OF_PREDICT)

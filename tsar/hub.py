@@ -38,7 +38,11 @@ def load_model(model: str | Path | Decoder, device: str | torch.device = "cpu") 
 
 def find_release(model: str | Path) -> Path:
     """Return the folder of a release: a path has a separator or is a folder with a manifest, all else is a name."""
-    path = Path(model)
+    try:
+        path = Path(model)
+    except TypeError as error:
+        text = f"A model is a name, a path or a Decoder, not of type {type(model).__name__}."
+        raise ModelError(text, code="model.unknown_name") from error
     if isinstance(model, Path) or path.name != str(model) or (path / MANIFEST).is_file():
         if not path.is_dir():
             raise ModelError(f"There is no release folder at {path}.", code="model.unknown_name")
@@ -59,7 +63,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         wanted = torch.device(device)
         torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA raises the latter
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch built without CUDA raises the second
         raise OptionError(
             f"The device {device!r} cannot be used: {error}".splitlines()[0],
             code="device.unavailable",

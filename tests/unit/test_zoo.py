@@ -1,0 +1,92 @@
+"""Every release in the zoo: whole, of the size it says, and better than repeating the last season."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from statsmodels.datasets import nile
+
+from tsar.decode import decode
+from tsar.hub import load_release
+from tsar.model.config import ModelConfig, num_parameters
+from tsar.registry import list_models
+from tsar.training.config import load_recipe
+
+ZOO = Path(__file__).parent.parent.parent / "zoo"
+RELEASES = sorted(path.parent for path in ZOO.glob("*/manifest.json"))
+SEASON, HORIZON, CUTOFFS = 12, 24, 8
+MEGABYTE = 1 << 20
+
+every_release = pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
+
+
+def facts(release, name):
+    return json.loads((release / name).read_text())
+
+
+def test_the_zoo_is_what_the_registry_lists():
+    assert [info.path for info in list_models()] == RELEASES
+    assert {"tsar-small", "tsar-tiny"} <= {path.name for path in RELEASES}
+    assert sorted(path.name for path in ZOO.iterdir()) == [path.name for path in RELEASES], "nothing else lies there"
+
+
+def test_the_zoo_is_small_enough_for_a_wheel():
+    assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < 40 * MEGABYTE
+
+
+@every_release
+def test_files_are_those_of_the_manifest(release):
+    manifest = facts(release, "manifest.json")
+    assert manifest["name"] == release.name
+    assert {path.name for path in release.iterdir()} == manifest["sha256"].keys() | {"manifest.json"}
+    for name, expected in manifest["sha256"].items():
+        assert hashlib.sha256((release / name).read_bytes()).hexdigest() == expected, name
+
+
+@every_release
+def test_documents(release):
+    card = (release / "card.md").read_text()
+    assert release.name in card
+    assert len(card) > 500
+    scores = facts(release, "eval.json")["total"]
+    assert 0 < scores["rel_MASE"] < 1
+    assert 0 < scores["rel_WQL"] < 1
+    assert scores["not_finite"] == 0
+    assert facts(release, "corpus.json")
+
+
+@every_release
+def test_size_is_what_is_said(release):
+    config = ModelConfig.from_dict(facts(release, "config.json"))
+    parameters = sum(parameter.numel() for parameter in load_release(release).parameters())
+    assert parameters == facts(release, "train.json")["parameters"] == num_parameters(config)
+    if release.name == "tsar-tiny":
+        assert parameters <= 4_000_000
+
+
+@every_release
+def test_recipe_of_the_release_makes_this_model(release):
+    recipe = load_recipe(release / "train.yaml")
+    assert recipe.name == release.name
+    assert recipe.model == ModelConfig.from_dict(facts(release, "config.json"))
+
+
+@every_release
+def test_forecast_of_a_sine_follows_it(release):
+    wave = 5 + np.sin(2 * np.pi * np.arange(512 + 96) / 24)
+    quantiles = decode(load_release(release), wave[None, :512], 96)[0]
+    assert np.isfinite(quantiles).all()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    np.testing.assert_allclose(quantiles[:, 4], wave[512:], atol=0.25)
+
+
+@every_release
+def test_yearly_flow_is_forecast_in_range(release):
+    flow = nile.load_pandas().data["volume"].to_numpy(dtype=float)[-96:]
+    quantiles = decode(load_release(release), flow[None], 10)[0]
+    assert (quantiles[:, 0] > 0.5 * flow.min()).all()
+    assert (quantiles[:, -1] < 1.5 * flow.max()).all()
