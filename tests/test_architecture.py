@@ -18,13 +18,13 @@ LAYERS = (
     ("storage",),
     ("freq",),
     ("frame",),
-    ("windows",),
+    ("windows", "refine", "classical"),
     ("scaling",),
     ("tokenizers",),
     ("heads",),
     ("model",),
     ("forecast",),
-    ("decode",),
+    ("decode", "ensemble"),
     ("registry",),
     ("hub",),
     ("forecaster",),
@@ -36,7 +36,17 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TRAINING_MAY_IMPORT = RANK["model"]
 LAZILY_IMPORTS_TRAINING = {"cli", "forecaster"}
 
-PANDAS_ALLOWED = {"freq", "frame", "backtest", "metrics", "baselines", "plotting", "interop", "distributed"}
+PANDAS_ALLOWED = {
+    "freq",
+    "frame",
+    "classical",
+    "backtest",
+    "metrics",
+    "baselines",
+    "plotting",
+    "interop",
+    "distributed",
+}
 PANDAS_LAZILY = {"cli", "doctor"}
 TORCH_NEVER = {"errors", "types", "logging", "storage", "freq", "frame", "registry"}
 TORCH_LAZILY = {"cli", "doctor"}
