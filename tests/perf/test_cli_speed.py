@@ -49,3 +49,14 @@ def test_a_thousand_series_from_csv_to_csv(tmp_path, capsys):
     assert len(pd.read_csv(tmp_path / "out.csv")) == ITEMS * HORIZON
     assert seconds < MOST_SECONDS
     assert gibibytes < MOST_GIBIBYTES
+
+
+def test_a_release_loads_in_an_instant_once_torch_is_there():
+    code = "import time, torch; t = time.perf_counter(); from tsar import load_model; load_model('tsar-tiny'); "
+    code += "print(time.perf_counter() - t)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # threads wait for busy cores
+    runs = [
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
+    assert min(float(run.stdout) for run in runs) < 0.5  # 0.1 to 0.2 on quiet cores

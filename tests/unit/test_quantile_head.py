@@ -53,6 +53,7 @@ def test_an_open_gate_is_a_random_walk_from_the_anchor():
 
 def test_a_fresh_head_starts_at_half_the_anchor_with_a_band_of_equal_widths():
     head = QuantileHead(d_model=64, output_length=4, num_levels=9)
+    head.initialize()
     with torch.no_grad():
         quantiles = head(torch.zeros(1, 1, 64), torch.ones(1, 1))[0, 0]
     torch.testing.assert_close(quantiles[:, 4], torch.full((4,), 0.5))

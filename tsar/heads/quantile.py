@@ -23,7 +23,6 @@ class QuantileHead(nn.Module):
         self.num_levels = num_levels
         self.quantiles = nn.Linear(d_model, output_length * num_levels)
         self.gate_unit = nn.Linear(d_model, 2)
-        self.initialize()
 
     @torch.no_grad()
     def initialize(self) -> None:

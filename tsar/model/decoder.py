@@ -19,11 +19,13 @@ class Decoder(nn.Module):
     ----------
     config
         Sizes; see `ModelConfig`.
+    initialize
+        Draw fresh weights; False leaves them as they are, for weights that are about to be loaded.
     """
 
     levels: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, initialize: bool = True) -> None:
         super().__init__()
         self.config = config
         self.tokenizer = PatchTokenizer(patch_length=config.patch_length, scaling=config.scaling)
@@ -32,7 +34,8 @@ class Decoder(nn.Module):
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         self.head = QuantileHead(config.d_model, config.output_length, len(config.quantile_levels))
         self.register_buffer("levels", torch.tensor(config.quantile_levels), persistent=False)
-        self.initialize()
+        if initialize:
+            self.initialize()
 
     @torch.no_grad()
     def initialize(self) -> None:

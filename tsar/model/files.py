@@ -45,7 +45,7 @@ def read_decoder(files: Mapping[str, bytes], where: str) -> Decoder:
             raise
         raise ReleaseError(f"{where} cannot be read: {error}.", code="release.bad_manifest") from error
     with torch.device("meta"):
-        decoder = Decoder(config)
+        decoder = Decoder(config, initialize=False)
     problems = _mismatch(decoder, weights)
     if problems:
         raise ReleaseError(f"The weights in {where} do not fit its config: {problems}.", code="release.bad_manifest")
