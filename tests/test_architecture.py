@@ -29,6 +29,7 @@ LAYERS = (
     ("hub",),
     ("forecaster",),
     ("tasks", "backtest", "baselines", "metrics", "plotting", "distributed", "interop"),
+    ("benchmark",),
     ("doctor",),
     ("cli",),
 )
@@ -36,7 +37,9 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TRAINING_MAY_IMPORT = RANK["model"]
 LAZILY_IMPORTS_TRAINING = {"cli", "forecaster"}
 
-PANDAS_ALLOWED = {"freq", "frame", "backtest", "metrics", "baselines", "plotting", "interop", "distributed"}
+PANDAS_ALLOWED = {
+    "freq", "frame", "backtest", "metrics", "baselines", "plotting", "interop", "distributed", "benchmark",
+}  # fmt: skip
 PANDAS_LAZILY = {"cli", "doctor"}
 TORCH_NEVER = {"errors", "types", "logging", "storage", "freq", "frame", "registry"}
 TORCH_LAZILY = {"cli", "doctor"}

@@ -27,7 +27,7 @@ def table(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["forecast", "pretrain", "models", "doctor"])
+@pytest.mark.parametrize("command", ["forecast", "benchmark", "pretrain", "models", "doctor"])
 def test_help_of_every_command(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
