@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -179,21 +180,23 @@ def read_sets(path: PathLike, only: Sequence[str] | None = None) -> list[Evaluat
     from tsar.benchmark.readers import METADATA, from_gluonts
 
     path = Path(path)
+    readers: dict[str, Callable[[], EvaluationSet]]
     if (path / METADATA).is_file():
-        return [from_gluonts(path)]
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.is_file() else []
-    if not files:
+        readers = {path.name: partial(from_gluonts, path)}
+    else:
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.is_file() else []
+        readers = {file.stem: partial(_read_parquet, file) for file in files}
+    if not readers:
         raise BenchmarkError(
             f"There is no evaluation set at {path}.",
             code="benchmark.missing_set",
             hint="Give a parquet file or a folder of them.",
         )
-    unknown = sorted(set(only or ()) - {file.stem for file in files})
+    unknown = sorted(set(only or ()) - set(readers))
     if unknown:
-        names = ", ".join(file.stem for file in files)
         text = f"There is no set {', '.join(unknown)} in {path}."
-        raise BenchmarkError(text, code="benchmark.missing_set", hint=f"There are: {names}.")
-    return [_read_parquet(file) for file in files if only is None or file.stem in only]
+        raise BenchmarkError(text, code="benchmark.missing_set", hint=f"There are: {', '.join(readers)}.")
+    return [read() for name, read in readers.items() if only is None or name in only]
 
 
 def _read_parquet(path: Path) -> EvaluationSet:
