@@ -16,6 +16,7 @@ from tsar.benchmark import BenchmarkResult, from_fev, from_gluonts, read_sets, r
 from tsar.benchmark.scores import RESAMPLES, score_forecast
 from tsar.cli import main
 from tsar.errors import BenchmarkError
+from tsar.metrics import seasonal_error
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Using `json`-module"),
@@ -95,6 +96,26 @@ def test_a_right_forecast_of_zero_counts_here_and_is_left_out_by_gluonts_and_fev
     assert symmetric_absolute_percentage_error(masked, "0.5").mean() == 1.0
     data = from_gluonts([{"start": "2024-01-01", "target": [1.0, 2.0, 0.0, 1.0]}], 2, freq="D", seasonality=1)
     assert score_forecast(data, median, median[..., None], [0.5])["sMAPE"] == 0.5
+
+
+@pytest.mark.parametrize(("season", "others"), [(5, [1.0, 1.0]), (6, [0.0, np.nan]), (7, [2.0, np.nan])])
+def test_scales_of_short_histories_are_those_that_the_docs_say(season, others):
+    """GluonTS and fev differ from each other where a history is not longer than a season; 0 and NaN leave it out."""
+    metrics = pytest.importorskip("fev.metrics")
+    from gluonts.ev.ts_stats import seasonal_error as of_gluonts
+
+    past = np.array([0.0, 2.0, 0.0, 2.0, 0.0, 1.0]) if season != 7 else np.array([0.0, 2.0, 4.0, 6.0, 8.0, 10.0])
+    theirs = np.ma.getdata(of_gluonts(np.ma.masked_invalid(past), season, time_axis=-1))[0]
+    task = {"y_past_lengths": np.array([len(past)]), "seasonality": season, "quantile_levels": []}
+    actual, median = np.zeros((1, 1, 1)), np.ones((1, 1, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fevs = 1 / metrics.MASE().compute(
+            y_true=actual, y_pred=median, y_past=past[:, None], q_pred=np.empty((1, 1, 1, 0)), **task
+        )
+    np.testing.assert_allclose([theirs, fevs], others)
+    ours = seasonal_error(past, season)
+    assert ours == (others[0] or np.abs(np.diff(past)).mean())
 
 
 @pytest.mark.parametrize("writer", ["JsonLinesWriter", "ArrowWriter"])

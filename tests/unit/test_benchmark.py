@@ -355,7 +355,14 @@ def test_slow_forecasts_are_stored(classical, tmp_path):
     assert len(classical) == 2 * data.num_items, "a damaged file is made again"
     run_benchmark([make_set(seed=1)], ["theta"], levels=LEVELS, cache=tmp_path)
     run_benchmark([data], ["theta"], levels=[0.5], cache=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 3, "other data and other levels are other files"
+    run_benchmark([data], {"theta": "ets"}, levels=LEVELS, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4, "other data, levels and methods are other files"
+
+
+def test_processes_give_the_forecasts_of_one(classical):
+    one, two = (run_benchmark([make_set()], ["ets"], levels=LEVELS, jobs=jobs).scores for jobs in (1, 2))
+    pd.testing.assert_frame_equal(one.drop(columns="seconds"), two.drop(columns="seconds"), check_exact=True)
+    assert len(classical) == 5, "the others were asked in processes of their own"
 
 
 @pytest.mark.parametrize(
@@ -396,17 +403,25 @@ def make_result(**scores) -> BenchmarkResult:
     return BenchmarkResult(scores=pd.DataFrame(rows), baseline="seasonal-naive")
 
 
-def test_a_set_without_scores_counts_for_no_model_and_is_named():
+def test_a_set_without_scores_counts_for_no_model():
     result = make_result(x=(1, 0.5, 0.9), y=(1, NAN, 0.1))
-    with pytest.warns(TsarWarning, match="1 of 2 sets do not count, first 'y'"):
-        summary = result.summary()
+    assert result.uncounted_sets == ["y"]
+    summary = result.summary()
     assert summary.loc[["a|b", "c"], "rel_MASE"].tolist() == pytest.approx([0.5, 0.9])
     assert summary["sets"].tolist() == [1, 1, 1]
 
 
+def test_a_set_without_scores_is_named_once(classical):
+    flat = make_set("flat", num_items=2, pasts=(np.ones(20),) * 2, actual=np.ones((2, AHEAD)))
+    with pytest.warns(TsarWarning, match="1 of 2 sets do not count, first 'flat'") as caught:
+        result = run_benchmark([make_set(), flat], ["theta"], levels=LEVELS)
+        result.to_markdown()
+    assert len(caught) == 1
+    assert result.summary()["sets"].tolist() == [1, 1]
+
+
 def test_no_usable_set_gives_no_summary_but_no_crash():
-    with pytest.warns(TsarWarning):
-        summary = make_result(y=(NAN, NAN, NAN)).summary()
+    summary = make_result(y=(NAN, NAN, NAN)).summary()
     assert summary[["rel_MASE", "skill", "win_rate_upper"]].isna().all(axis=None)
 
 

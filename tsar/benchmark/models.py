@@ -45,13 +45,13 @@ class Contestant:
         Of a baseline or release, or given.
     forecast
         Takes a set and Q levels, gives (I, F, Q).
-    is_slow
-        Whether its forecasts are worth storing.
+    stored_as
+        Under which name slow forecasts are stored; None: they are quick, or depend on more than the data.
     """
 
     name: str
     forecast: Callable[[EvaluationSet, Sequence[float]], FloatArray]
-    is_slow: bool = False
+    stored_as: str | None = None
 
 
 def make_contestants(models: Sequence[ModelLike] | Mapping[str, ModelLike], jobs: int) -> list[Contestant]:
@@ -82,7 +82,7 @@ def timed_forecast(
     With `cache`, a folder, forecasts of slow models are kept in a file per set and model, named by a hash of the data,
     the horizon, the levels and the versions of the libraries; seconds are then those of the first time.
     """
-    stored = _cache_file(Path(cache), contestant, data, levels) if cache and contestant.is_slow else None
+    stored = _cache_file(Path(cache), contestant, data, levels) if cache and contestant.stored_as else None
     if stored is not None and stored.is_file():
         known = _read_cache(stored, (*data.actual.shape, len(levels)))
         if known is not None:
@@ -108,7 +108,7 @@ def _make_contestant(name: str, model: ModelLike, jobs: int) -> Contestant:
         return Contestant(name, _forecast_naive)
     if isinstance(model, str) and model in CLASSICAL:
         function = getattr(importlib.import_module("tsar.classical"), CLASSICAL[model])
-        return Contestant(name, lambda data, levels: _forecast_each(function, data, levels, jobs), is_slow=True)
+        return Contestant(name, lambda data, levels: _forecast_each(function, data, levels, jobs), stored_as=model)
     forecaster = model if isinstance(model, Forecaster) else Forecaster(model)
     if isinstance(forecaster.model, (str, Path)):
         find_release(forecaster.model)
@@ -149,8 +149,8 @@ def _forecast_frames(forecaster: Forecaster, data: EvaluationSet, levels: Sequen
 
 
 def _cache_file(folder: Path, contestant: Contestant, data: EvaluationSet, levels: Sequence[float]) -> Path:
-    key = repr((_versions(), contestant.name, [float(level) for level in levels], data.fingerprint()))
-    safe = re.sub(r"[^\w.-]", "_", f"{data.name}-{contestant.name}")
+    key = repr((_versions(), contestant.stored_as, [float(level) for level in levels], data.fingerprint()))
+    safe = re.sub(r"[^\w.-]", "_", f"{data.name}-{contestant.stored_as}")
     return folder / f"{safe}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import pandas as pd
 from tsar import __version__
 from tsar.benchmark.picture import draw_relative_scores
 from tsar.benchmark.scores import bootstrap_interval, geometric_mean, skill_score, win_rate
-from tsar.errors import OptionError, TsarWarning
+from tsar.errors import OptionError
 from tsar.storage import MANIFEST, read_manifest, write_folder
 from tsar.types import FloatArray, PathLike
 
@@ -52,6 +51,12 @@ class BenchmarkResult:
         """Names of the models, the baseline included, in the order they were given."""
         return [str(name) for name in self.scores["model"].drop_duplicates()]
 
+    @property
+    def uncounted_sets(self) -> list[str]:
+        """Names of sets on which MASE or WQL is not a number, or is 0 for the baseline only; they count for no model."""
+        finite = np.isfinite(self.scores[["rel_MASE", "rel_WQL"]].to_numpy()).all(axis=1)
+        return list(dict.fromkeys(self.scores["set"].to_numpy()[~finite].tolist()))
+
     def relative(self, metric: str = "MASE") -> pd.DataFrame:
         """Return a table of sets and models: the score divided by the baseline's.
 
@@ -79,19 +84,16 @@ class BenchmarkResult:
         pandas.DataFrame
             Index ``model``. ``rel_MASE`` and ``rel_WQL``, geometric means over sets; ``skill``, ``win_rate`` and their
             95 % bootstrap intervals ``…_lower`` and ``…_upper``; ``coverage_error``, mean over sets; ``seconds`` and
-            ``not_finite``, summed; ``sets``, how many count. A set on which a score is not a number, or the baseline's
-            is 0 and another's is not, counts for no model; a `TsarWarning` names it.
+            ``not_finite``, summed; ``sets``, how many count: those of `uncounted_sets` do for no model.
 
         Raises
         ------
         OptionError
             ``option.invalid`` for another metric.
         """
-        parts = {name: self.relative(name) for name in {"MASE", "WQL", metric}}
-        usable = np.logical_and.reduce([np.isfinite(part).all(axis=1) for part in parts.values()])
-        self._warn_of_unusable(usable)
-        compared = parts[metric].to_numpy()[usable]
-        columns = {f"rel_{name}": _over_sets(parts[name].to_numpy()[usable]) for name in ("MASE", "WQL")}
+        relative = {name: self.relative(name).drop(index=self.uncounted_sets) for name in ("MASE", "WQL", metric)}
+        compared = relative[metric].to_numpy()
+        columns = {f"rel_{name}": _over_sets(relative[name].to_numpy()) for name in ("MASE", "WQL")}
         for name, statistic in (("skill", skill_score), ("win_rate", win_rate)):
             columns[name] = statistic(compared) if len(compared) else np.full(len(self.models), np.nan)
             bounds = bootstrap_interval(statistic, compared, self.seed) if len(compared) else (columns[name],) * 2
@@ -101,7 +103,7 @@ class BenchmarkResult:
         table["coverage_error"] = by_model["coverage_error"].mean()
         table["seconds"] = by_model["seconds"].sum()
         table["not_finite"] = by_model["not_finite"].sum()
-        table["sets"] = int(usable.sum())
+        table["sets"] = len(compared)
         return table.sort_values("skill", ascending=False, kind="stable")
 
     def plot(self, metric: str = "MASE", ax: Axes | None = None) -> Axes:
@@ -136,6 +138,7 @@ class BenchmarkResult:
             shown[title] = [f"{_number(value)} ({_number(low)}, {_number(high)})" for value, low, high in bounds]
         shown["coverage error"] = summary["coverage_error"].map(_number)
         shown["seconds"] = summary["seconds"].map(lambda seconds: f"{seconds:.1f}")
+        shown["sets"] = summary["sets"]
         relative = self.relative("MASE").map(_number)
         return f"{_markdown(shown)}\n\nRelative MASE by set:\n\n{_markdown(relative)}\n"
 
@@ -178,12 +181,6 @@ class BenchmarkResult:
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=150)
         return content.getvalue()
-
-    def _warn_of_unusable(self, usable: Any) -> None:
-        names = self.relative("MASE").index[~usable]
-        if len(names):
-            text = f"{len(names)} of {len(usable)} sets do not count, first {names[0]!r}: a score is not a number"
-            warnings.warn(text, TsarWarning, stacklevel=3)
 
 
 def validate_output(folder: Path) -> None:

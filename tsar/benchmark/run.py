@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from tsar.benchmark.models import ModelLike, make_contestants, timed_forecast
 from tsar.benchmark.result import RELATIVE, BenchmarkResult
 from tsar.benchmark.scores import score_forecast
 from tsar.benchmark.sets import EvaluationSet, read_sets
-from tsar.errors import BenchmarkError, OptionError
+from tsar.errors import BenchmarkError, OptionError, TsarWarning
 from tsar.forecast import validate_levels
 from tsar.forecaster import DEFAULT_LEVELS
 from tsar.logging import get_logger
@@ -39,8 +40,8 @@ def run_benchmark(
         Evaluation sets, or a path for `read_sets`.
     models
         Names of baselines (``seasonal-naive``, ``ets``, ``theta``) and of shipped releases, paths of releases,
-        configured `Forecaster` objects (whose context length, device and batch size count), or a mapping of names to
-        these.
+        configured `Forecaster` objects (all options count but horizon, levels, frequency and columns, which come from
+        the sets), or a mapping of names to these.
     baseline
         The model that scores are divided by; it is run even if `models` does not name it.
     levels
@@ -57,6 +58,11 @@ def run_benchmark(
     Returns
     -------
     BenchmarkResult
+
+    Warns
+    -----
+    TsarWarning
+        Names the first set that counts for no model, because a score is not a number.
 
     Raises
     ------
@@ -91,7 +97,11 @@ def run_benchmark(
             _LOG.info("%s  %s  MASE %.4f  WQL %.4f", data.name, contestant.name, scores["MASE"], scores["WQL"])
             about = {"set": data.name, "model": contestant.name, "series": data.num_items}
             rows.append({**about, **scores, "seconds": seconds})
-    return BenchmarkResult(scores=_with_relative(pd.DataFrame(rows), baseline), baseline=baseline, seed=seed)
+    result = BenchmarkResult(scores=_with_relative(pd.DataFrame(rows), baseline), baseline=baseline, seed=seed)
+    if uncounted := result.uncounted_sets:
+        text = f"{len(uncounted)} of {len(sets)} sets do not count, first {uncounted[0]!r}: a score is not a number"
+        warnings.warn(text, TsarWarning, stacklevel=2)
+    return result
 
 
 def _validate(
