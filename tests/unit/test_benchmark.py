@@ -108,6 +108,7 @@ def test_a_folder_is_read_by_name_and_only_what_is_asked(tmp_path):
         (file_frame(seasonality=None), "benchmark.bad_set"),
         (file_frame(target="abc"), "benchmark.bad_set"),
         (file_frame(start="yesterday"), "benchmark.bad_set"),
+        (file_frame(offset="late"), "benchmark.bad_set"),
         (file_frame(target=[np.full(20, NAN)] * 3), "benchmark.bad_set"),
         (file_frame(target=[np.r_[np.arange(19.0), np.inf]] * 3), "benchmark.bad_set"),
         (file_frame(prediction_length=20), "benchmark.short_series"),
@@ -439,6 +440,7 @@ def test_markdown_is_a_table():
     assert lines[0].startswith("| model | relative MASE | relative WQL | skill (MASE) |")
     assert lines[2].startswith("| a\\|b | 0.500 | 0.500 | 0.500 (0.500, 0.500) | 1.000 ")
     assert by_set.splitlines()[2] == "| x | 1.000 | 0.500 | 0.900 |"
+    assert "| a\\|b | 0.500 | 0.500 | 0.500 | 1.000 |" in make_result(x=(1, 0.5, 0.9)).to_markdown(), "no intervals"
 
 
 def test_picture_has_a_dot_per_set_and_model():

@@ -1,11 +1,12 @@
-"""Evaluation sets from the data of other benchmarks: GluonTS data sets and fev tasks."""
+"""Evaluation sets from files, and from the data of other benchmarks: GluonTS data sets and fev tasks."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,53 @@ from tsar.errors import BenchmarkError, MissingDependencyError
 from tsar.freq import canonical_freq
 from tsar.types import PathLike
 
+COLUMNS = ("item_id", "start", "freq", "target", "prediction_length", "seasonality")
 METADATA = "metadata.json"
+
+
+def read_sets(path: PathLike, only: Sequence[str] | None = None) -> list[EvaluationSet]:
+    """Read evaluation sets from parquet files, one set a file, or from a folder that GluonTS wrote.
+
+    Parameters
+    ----------
+    path
+        A parquet file or a folder of them, a row per series, with the columns ``item_id``, ``start`` (stamp or null),
+        ``freq`` (alias or null), ``target`` (list of numbers, NaN or null where missing), ``prediction_length`` and
+        ``seasonality`` (the same in all rows), and optionally ``offset``: where the forecast starts, counted from the
+        end, by default `prediction_length`; what follows the forecast window is dropped. Or a folder with
+        ``metadata.json`` and ``test/``, see `from_gluonts`.
+    only
+        Names of sets (file names without ending); None: all.
+
+    Returns
+    -------
+    list of EvaluationSet
+        In the order of their names.
+
+    Raises
+    ------
+    BenchmarkError
+        ``benchmark.missing_set`` if there is no such file or set; ``benchmark.missing_column``;
+        ``benchmark.short_series``; ``benchmark.bad_set``.
+    """
+    path = Path(path)
+    readers: dict[str, Callable[[], EvaluationSet]]
+    if (path / METADATA).is_file():
+        readers = {path.name: partial(from_gluonts, path)}
+    else:
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.is_file() else []
+        readers = {file.stem: partial(_read_parquet, file) for file in files}
+    if not readers:
+        raise BenchmarkError(
+            f"There is no evaluation set at {path}.",
+            code="benchmark.missing_set",
+            hint="Give a parquet file or a folder of them.",
+        )
+    unknown = sorted(set(only or ()) - set(readers))
+    if unknown:
+        text = f"There is no set {', '.join(unknown)} in {path}."
+        raise BenchmarkError(text, code="benchmark.missing_set", hint=f"There are: {', '.join(readers)}.")
+    return [read() for name, read in readers.items() if only is None or name in only]
 
 
 def from_gluonts(
@@ -145,6 +192,53 @@ def from_fev(task: Any, name: str | None = None) -> EvaluationSet:
         seasonality=int(task.seasonality),
         groups=np.array(groups, np.int64),
     )
+
+
+def _read_parquet(path: Path) -> EvaluationSet:
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BenchmarkError(f"{path} cannot be read: {reason}.", code="benchmark.bad_set") from error
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        raise BenchmarkError(f"{path} has no column {', '.join(missing)}.", code="benchmark.missing_column")
+    if frame.empty:
+        raise BenchmarkError(f"{path} has no series.", code="benchmark.bad_set")
+    horizon, season = (_common(frame, name, path) for name in ("prediction_length", "seasonality"))
+    item_ids = frame["item_id"].to_numpy(object)
+    try:
+        targets = [np.asarray(target, np.float64).ravel() for target in frame["target"]]
+        starts = frame["start"].to_numpy("datetime64[ms]")
+        offsets = np.full(len(frame), horizon)
+        if "offset" in frame:
+            offsets = np.maximum(frame["offset"].fillna(horizon).to_numpy(np.int64), horizon)
+    except (TypeError, ValueError) as error:
+        text = f"{path} has a target that is no list of numbers, a start that is no stamp, or a wrong offset: {error}."
+        raise BenchmarkError(text, code="benchmark.bad_set") from error
+    cuts = [len(target) - offset for target, offset in zip(targets, offsets, strict=True)]
+    short = [item_id for item_id, cut in zip(item_ids, cuts, strict=True) if cut < 1]
+    if short:
+        raise short_series(path.stem, short, horizon)
+    return EvaluationSet(
+        name=path.stem,
+        item_ids=item_ids,
+        starts=starts,
+        freqs=tuple(None if pd.isna(freq) else str(freq) for freq in frame["freq"]),
+        pasts=tuple(target[:cut] for target, cut in zip(targets, cuts, strict=True)),
+        actual=np.stack([target[cut : cut + horizon] for target, cut in zip(targets, cuts, strict=True)]),
+        seasonality=season,
+    )
+
+
+def _common(frame: pd.DataFrame, name: str, path: Path) -> int:
+    """Return the positive whole number that all rows of a column share."""
+    values = pd.to_numeric(frame[name], errors="coerce").unique()
+    if len(values) != 1 or not float(values[0]).is_integer() or values[0] < 1:
+        shown = ", ".join(map(str, values[:3]))
+        text = f"{path} needs one {name} for all its series, a whole number from 1, not {shown}."
+        raise BenchmarkError(text, code="benchmark.bad_set")
+    return int(values[0])
 
 
 def _read_gluonts_folder(folder: Path) -> tuple[Iterable[Mapping[str, Any]], Any]:

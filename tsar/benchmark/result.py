@@ -53,7 +53,7 @@ class BenchmarkResult:
 
     @property
     def uncounted_sets(self) -> list[str]:
-        """Names of sets on which MASE or WQL is not a number, or is 0 for the baseline only; they count for no model."""
+        """Names of sets on which MASE or WQL is no number, or is 0 for the baseline only; they count for no model."""
         finite = np.isfinite(self.scores[["rel_MASE", "rel_WQL"]].to_numpy()).all(axis=1)
         return list(dict.fromkeys(self.scores["set"].to_numpy()[~finite].tolist()))
 
@@ -129,13 +129,13 @@ class BenchmarkResult:
         return ax
 
     def to_markdown(self, metric: str = "MASE") -> str:
-        """Return the summary and the relative MASE of every set as Markdown."""
+        """Return the summary and the relative MASE of every set as Markdown; no intervals if there is one set only."""
         summary = self.summary(metric)
         shown = pd.DataFrame(index=summary.index)
         shown[["relative MASE", "relative WQL"]] = summary[["rel_MASE", "rel_WQL"]].map(_number)
         for name, title in (("skill", f"skill ({metric})"), ("win_rate", "win rate")):
-            bounds = zip(*(summary[f"{name}{end}"] for end in ("", "_lower", "_upper")), strict=True)
-            shown[title] = [f"{_number(value)} ({_number(low)}, {_number(high)})" for value, low, high in bounds]
+            value, low, high = (summary[f"{name}{end}"].map(_number) for end in ("", "_lower", "_upper"))
+            shown[title] = value + " (" + low + ", " + high + ")" if summary["sets"].iloc[0] > 1 else value
         shown["coverage error"] = summary["coverage_error"].map(_number)
         shown["seconds"] = summary["seconds"].map(lambda seconds: f"{seconds:.1f}")
         shown["sets"] = summary["sets"]

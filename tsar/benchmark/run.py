@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from tsar.benchmark.models import ModelLike, make_contestants, timed_forecast
+from tsar.benchmark.readers import read_sets
 from tsar.benchmark.result import RELATIVE, BenchmarkResult
 from tsar.benchmark.scores import score_forecast
-from tsar.benchmark.sets import EvaluationSet, read_sets
+from tsar.benchmark.sets import EvaluationSet
 from tsar.errors import BenchmarkError, OptionError, TsarWarning
 from tsar.forecast import validate_levels
 from tsar.forecaster import DEFAULT_LEVELS

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -15,9 +13,10 @@ from pandas.tseries.frequencies import to_offset
 
 from tsar.errors import BenchmarkError, FrequencyError
 from tsar.freq import make_grid
-from tsar.types import FloatArray, IntArray, ObjectArray, PathLike
+from tsar.types import FloatArray, IntArray, ObjectArray
 
-COLUMNS = ("item_id", "start", "freq", "target", "prediction_length", "seasonality")
+Dates: TypeAlias = np.ndarray[Any, np.dtype[np.datetime64]]
+
 START_OF_UNDATED = "1900-01-01"
 KEPT_OF_UNDATABLE = 300
 """Last values that are kept of a series whose stamps leave the years 1678 to 2261 of nanosecond date-times."""
@@ -56,7 +55,7 @@ class EvaluationSet:
 
     name: str
     item_ids: ObjectArray
-    starts: np.ndarray[Any, np.dtype[np.datetime64]]
+    starts: Dates
     freqs: tuple[str | None, ...]
     pasts: tuple[FloatArray, ...]
     actual: FloatArray
@@ -152,100 +151,6 @@ def short_series(name: str, item_ids: Sequence[Any], prediction_length: int) -> 
     )
 
 
-def read_sets(path: PathLike, only: Sequence[str] | None = None) -> list[EvaluationSet]:
-    """Read evaluation sets from parquet files, one set a file, or from a folder that GluonTS wrote.
-
-    Parameters
-    ----------
-    path
-        A parquet file or a folder of them, a row per series, with the columns ``item_id``, ``start`` (stamp or null),
-        ``freq`` (alias or null), ``target`` (list of numbers, NaN or null where missing), ``prediction_length`` and
-        ``seasonality`` (the same in all rows), and optionally ``offset``: where the forecast starts, counted from the
-        end, by default `prediction_length`; what follows the forecast window is dropped. Or a folder with
-        ``metadata.json`` and ``test/``, see `from_gluonts`.
-    only
-        Names of sets (file names without ending); None: all.
-
-    Returns
-    -------
-    list of EvaluationSet
-        In the order of their names.
-
-    Raises
-    ------
-    BenchmarkError
-        ``benchmark.missing_set`` if there is no such file or set; ``benchmark.missing_column``;
-        ``benchmark.short_series``; ``benchmark.bad_set``.
-    """
-    from tsar.benchmark.readers import METADATA, from_gluonts
-
-    path = Path(path)
-    readers: dict[str, Callable[[], EvaluationSet]]
-    if (path / METADATA).is_file():
-        readers = {path.name: partial(from_gluonts, path)}
-    else:
-        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.is_file() else []
-        readers = {file.stem: partial(_read_parquet, file) for file in files}
-    if not readers:
-        raise BenchmarkError(
-            f"There is no evaluation set at {path}.",
-            code="benchmark.missing_set",
-            hint="Give a parquet file or a folder of them.",
-        )
-    unknown = sorted(set(only or ()) - set(readers))
-    if unknown:
-        text = f"There is no set {', '.join(unknown)} in {path}."
-        raise BenchmarkError(text, code="benchmark.missing_set", hint=f"There are: {', '.join(readers)}.")
-    return [read() for name, read in readers.items() if only is None or name in only]
-
-
-def _read_parquet(path: Path) -> EvaluationSet:
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BenchmarkError(f"{path} cannot be read: {reason}.", code="benchmark.bad_set") from error
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise BenchmarkError(f"{path} has no column {', '.join(missing)}.", code="benchmark.missing_column")
-    if frame.empty:
-        raise BenchmarkError(f"{path} has no series.", code="benchmark.bad_set")
-    horizon, season = (_common(frame, name, path) for name in ("prediction_length", "seasonality"))
-    item_ids = frame["item_id"].to_numpy(object)
-    try:
-        targets = [np.asarray(target, np.float64).ravel() for target in frame["target"]]
-        starts = frame["start"].to_numpy("datetime64[ms]")
-    except (TypeError, ValueError) as error:
-        text = f"{path} has a target that is not a list of numbers, or a start that is not a stamp: {error}."
-        raise BenchmarkError(text, code="benchmark.bad_set") from error
-    offsets = np.full(len(frame), horizon)
-    if "offset" in frame:
-        offsets = np.maximum(frame["offset"].fillna(horizon).to_numpy(np.int64), horizon)
-    cuts = [len(target) - offset for target, offset in zip(targets, offsets, strict=True)]
-    short = [item_id for item_id, cut in zip(item_ids, cuts, strict=True) if cut < 1]
-    if short:
-        raise short_series(path.stem, short, horizon)
-    return EvaluationSet(
-        name=path.stem,
-        item_ids=item_ids,
-        starts=starts,
-        freqs=tuple(None if pd.isna(freq) else str(freq) for freq in frame["freq"]),
-        pasts=tuple(target[:cut] for target, cut in zip(targets, cuts, strict=True)),
-        actual=np.stack([target[cut : cut + horizon] for target, cut in zip(targets, cuts, strict=True)]),
-        seasonality=season,
-    )
-
-
-def _common(frame: pd.DataFrame, name: str, path: Path) -> int:
-    """Return the positive whole number that all rows of a column share."""
-    values = pd.to_numeric(frame[name], errors="coerce").unique()
-    if len(values) != 1 or not float(values[0]).is_integer() or values[0] < 1:
-        shown = ", ".join(map(str, values[:3]))
-        text = f"{path} needs one {name} for all its series, a whole number from 1, not {shown}."
-        raise BenchmarkError(text, code="benchmark.bad_set")
-    return int(values[0])
-
-
 def _rows_by_freq(freqs: tuple[str | None, ...]) -> dict[str | None, IntArray]:
     """Return the rows of each frequency, in the order in which they first appear."""
     rows: dict[str | None, list[int]] = {}
@@ -254,9 +159,7 @@ def _rows_by_freq(freqs: tuple[str | None, ...]) -> dict[str | None, IntArray]:
     return {freq: np.asarray(places, np.int64) for freq, places in rows.items()}
 
 
-def _make_frame(
-    rows: IntArray, pasts: Sequence[FloatArray], starts: np.ndarray[Any, np.dtype[np.datetime64]], freq: str | None
-) -> pd.DataFrame:
+def _make_frame(rows: IntArray, pasts: Sequence[FloatArray], starts: Dates, freq: str | None) -> pd.DataFrame:
     """Make the long frame of series of one frequency, in whole columns."""
     lengths = np.array([len(past) for past in pasts])
     if freq is None:
@@ -267,9 +170,7 @@ def _make_frame(
     return pd.DataFrame({"item_id": np.repeat(rows, lengths), "timestamp": stamps, "target": target})
 
 
-def _make_stamps(
-    starts: np.ndarray[Any, np.dtype[np.datetime64]], lengths: IntArray, freq: str
-) -> tuple[pd.Index, IntArray]:
+def _make_stamps(starts: Dates, lengths: IntArray, freq: str) -> tuple[pd.Index, IntArray]:
     """Return the stamps of all series, end to end, and how many values of each they are for."""
     unit: Literal["ms", "ns"] = "ms"
     try:
