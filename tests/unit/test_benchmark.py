@@ -502,6 +502,7 @@ def test_windows_of_gluonts_entries():
         ([], {"prediction_length": 3}, "benchmark.bad_set"),
         (entries(), {"prediction_length": 10, "num_windows": 2}, "benchmark.short_series"),
         ([{"start": "2024-01-01"}], {"prediction_length": 3}, "benchmark.bad_set"),
+        ([{"start": "soon", "target": np.ones(9)}], {"prediction_length": 3}, "benchmark.bad_set"),
         ([{"start": "2024-01-01", "target": np.ones((2, 9))}], {"prediction_length": 3}, "benchmark.bad_set"),
         ("nowhere", {}, "benchmark.missing_set"),
     ],

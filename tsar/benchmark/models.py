@@ -30,7 +30,6 @@ from tsar.types import FloatArray, PathLike
 
 SEASONAL_NAIVE = "seasonal-naive"
 CLASSICAL = {"ets": "forecast_ets", "theta": "forecast_theta"}
-BASELINES = (SEASONAL_NAIVE, *CLASSICAL)
 
 ModelLike: TypeAlias = str | Path | Forecaster
 

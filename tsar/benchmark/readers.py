@@ -248,29 +248,27 @@ def _read_gluonts_folder(folder: Path) -> tuple[Iterable[Mapping[str, Any]], Any
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Using `json`-module")  # slow, but right
         from gluonts.dataset.common import FileDataset, MetaData
+        from gluonts.exceptions import GluonTSException
     try:
         metadata = MetaData.parse_file(folder / METADATA)
         return list(FileDataset(folder / "test", freq=metadata.freq)), metadata
-    except (ValueError, AssertionError, OSError) as error:  # what GluonTS raises for data that it cannot read
+    except (GluonTSException, ValueError, AssertionError, OSError) as error:  # for data that it cannot read
         raise BenchmarkError(f"GluonTS cannot read {folder}: {error}", code="benchmark.bad_set") from error
-    except Exception as error:
-        if type(error).__module__.startswith("gluonts"):
-            raise BenchmarkError(f"GluonTS cannot read {folder}: {error}", code="benchmark.bad_set") from error
-        raise
 
 
 def _read_entry(entry: Mapping[str, Any], item_id: Any, name: str) -> tuple[Any, np.datetime64, str | None]:
     """Return target (N,), first stamp and frequency of one entry."""
     try:
         target, start = np.asarray(entry["target"], np.float64), entry["start"]
+        start = start if isinstance(start, pd.Period) else pd.Timestamp(start).tz_localize(None)
     except (KeyError, TypeError, ValueError) as error:
-        text = f"The set {name} has an entry without a start or a numeric target"
+        text = f"The set {name} has an entry without a usable start or a numeric target"
         raise BenchmarkError(text, code="benchmark.bad_set", item_ids=[item_id]) from error
     if target.ndim != 1:
         text = f"The set {name} has a target of shape {target.shape}; one series an entry is needed"
         raise BenchmarkError(text, code="benchmark.bad_set", item_ids=[item_id])
     if not isinstance(start, pd.Period):
-        return target, np.datetime64(pd.Timestamp(start), "ms"), None
+        return target, np.datetime64(start, "ms"), None
     try:
         return target, np.datetime64(start.start_time, "ms"), start.freqstr
     except (pd.errors.OutOfBoundsDatetime, OverflowError):  # a year before 1678
