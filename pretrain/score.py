@@ -17,22 +17,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tsar.baselines import seasonal_naive
-from tsar.decode import decode
+from tsar.decode import decode_panel
 from tsar.hub import load_model, resolve_device
 from tsar.metrics import coverage, mean_absolute_scaled_error, seasonal_error, weighted_quantile_loss
 from tsar.model.decoder import Decoder
-from tsar.windows import make_batches
-
-
-def forecast_all(model: Decoder, pasts: list[np.ndarray], horizon: int, context_length: int) -> np.ndarray:
-    values, offsets = np.concatenate(pasts), np.cumsum([0, *map(len, pasts)])
-    quantiles = np.full((len(pasts), horizon, len(model.config.quantile_levels)), np.nan)
-    batches = make_batches(
-        values, offsets, context_length=context_length, patch_length=model.config.patch_length, points_per_batch=1 << 18
-    )
-    for batch in batches:
-        quantiles[batch.rows] = decode(model, batch.context, horizon)
-    return quantiles
 
 
 def score_set(model: Decoder, path: Path, context_length: int, limit: int) -> dict[str, float | str]:
@@ -45,7 +33,8 @@ def score_set(model: Decoder, path: Path, context_length: int, limit: int) -> di
     scales = np.array([seasonal_error(past, season) for past in pasts])
     levels = model.config.quantile_levels
     naive = np.stack([seasonal_naive(past, horizon, season) for past in pasts])
-    quantiles = forecast_all(model, pasts, horizon, context_length)
+    offsets = np.cumsum([0, *map(len, pasts)])
+    quantiles = decode_panel(model, np.concatenate(pasts), offsets, horizon, context_lengths=[context_length])
     median = quantiles[..., len(levels) // 2]
     mase, wql = mean_absolute_scaled_error(actual, median, scales), weighted_quantile_loss(actual, quantiles, levels)
     return {

@@ -18,13 +18,13 @@ LAYERS = (
     ("storage",),
     ("freq",),
     ("frame",),
-    ("windows",),
+    ("windows", "refine", "classical"),
     ("scaling",),
     ("tokenizers",),
     ("heads",),
     ("model",),
     ("forecast",),
-    ("decode",),
+    ("decode", "ensemble"),
     ("registry",),
     ("hub",),
     ("forecaster",),
@@ -38,8 +38,17 @@ TRAINING_MAY_IMPORT = RANK["model"]
 LAZILY_IMPORTS_TRAINING = {"cli", "forecaster"}
 
 PANDAS_ALLOWED = {
-    "freq", "frame", "backtest", "metrics", "baselines", "plotting", "interop", "distributed", "benchmark",
-}  # fmt: skip
+    "freq",
+    "frame",
+    "classical",
+    "backtest",
+    "metrics",
+    "baselines",
+    "plotting",
+    "interop",
+    "distributed",
+    "benchmark",
+}
 PANDAS_LAZILY = {"cli", "doctor"}
 TORCH_NEVER = {"errors", "types", "logging", "storage", "freq", "frame", "registry"}
 TORCH_LAZILY = {"cli", "doctor"}

@@ -9,6 +9,8 @@ never fed back, since bands would stop growing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,10 +18,81 @@ from torch import Tensor
 
 from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder
+from tsar.windows import make_batches
 
 Z_LIMIT = 30.0  # sinh(30) = 5e12 deviations: a bound against overflow, far outside of any forecast
 NODES = 15  # equally likely values a direction of the pool; the deciles 1, 3, 5, 7, 9 are among them
 ROWS_POOLED = 16  # windows whose paths are pooled at once: bounds the memory
+POINTS_PER_BATCH = {"cpu": 1 << 18, "cuda": 1 << 21}
+"""Context points of one batch, where the number of windows is not given."""
+
+
+def decode_panel(
+    model: Decoder,
+    values: npt.NDArray[np.float64],
+    offsets: npt.NDArray[np.int64],
+    prediction_length: int,
+    *,
+    context_lengths: Sequence[int],
+    symmetrize: bool = False,
+    rows_per_batch: int | None = None,
+    advance: Callable[[int], object] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Forecast what follows the end of every series: windows -> tokens -> model -> distribution, batch by batch.
+
+    Parameters
+    ----------
+    model
+        The decoder, in evaluation mode.
+    values, offsets
+        Series end to end (N,), and where each starts (I + 1,).
+    prediction_length
+        F, any number from 1.
+    context_lengths
+        Longest context, in points; with several, the forecasts from each are averaged.
+    symmetrize
+        Average the forecast f(x) with that of the mirrored series, -f(-x). It is then exactly odd: the mirrored series
+        has the mirrored forecast.
+    rows_per_batch
+        Windows in a batch; None: as many as `POINTS_PER_BATCH` allows.
+    advance
+        Called with the number of series of each finished batch, as a progress bar's update.
+
+    Returns
+    -------
+    ndarray
+        (I, F, Q) float64 in data units; NaN for series without an observed value in the context.
+    """
+    quantiles = np.full((len(offsets) - 1, prediction_length, len(model.config.quantile_levels)), np.nan)
+    device = next(model.parameters()).device.type
+    for turn, context_length in enumerate(context_lengths):
+        windows = make_batches(
+            values,
+            offsets,
+            context_length=context_length,
+            patch_length=model.config.patch_length,
+            points_per_batch=POINTS_PER_BATCH.get(device, POINTS_PER_BATCH["cpu"]) // (2 if symmetrize else 1),
+            rows_per_batch=rows_per_batch,
+        )
+        for batch in windows:
+            new = (_decode_twice if symmetrize else decode_within_memory)(model, batch.context, prediction_length)
+            quantiles[batch.rows] = new if turn == 0 else _running_mean(quantiles[batch.rows], new, turn)
+            if advance is not None and turn == len(context_lengths) - 1:
+                advance(len(batch.rows))
+    return quantiles
+
+
+def _decode_twice(model: Decoder, context: npt.NDArray[np.float64], prediction_length: int) -> npt.NDArray[np.float64]:
+    """Mean of f(x) and -f(-x); the levels are symmetric, so mirroring also reverses their order."""
+    both = decode_within_memory(model, np.concatenate([context, -context]), prediction_length)
+    plain, mirrored = np.split(both, 2)
+    result: npt.NDArray[np.float64] = plain - (plain + mirrored[..., ::-1]) / 2  # exact where both agree
+    return result
+
+
+def _running_mean(mean: npt.NDArray[np.float64], new: npt.NDArray[np.float64], turn: int) -> npt.NDArray[np.float64]:
+    """Mean of `turn` earlier forecasts and a new one; the earlier ones alone where the new one is missing."""
+    return np.where(np.isnan(new), mean, mean + (new - mean) / (turn + 1))
 
 
 @torch.inference_mode()

@@ -25,10 +25,13 @@ class Forecast:
         (I, F, Q) in data units; NaN for items of which nothing was observed. Never crossing.
     levels
         (Q,) ascending.
+    lower
+        (I,) bound below which no quantile of an item falls, -inf for none; None: no bounds.
     """
 
     quantiles: Array
     levels: Array
+    lower: Array | None = None
 
     @property
     def median(self) -> Array:
@@ -42,7 +45,8 @@ class Forecast:
         -----
         Between two known levels the quantile function is linear in the standard normal quantile of the level, so a
         normal law is reproduced exactly; beyond the outermost known levels the last piece is continued (normal tails
-        with the local spread). Both keep the order of levels, and a known level gives the known quantile bit for bit.
+        with the local spread). Both keep the order of levels, and a known level gives the known quantile bit for bit
+        (or the bound).
 
         Raises
         ------
@@ -59,7 +63,8 @@ class Forecast:
             out = np.clip(low + share * spread, -LARGEST, LARGEST)
         exact = np.argmin(np.abs(self.levels[:, None] - wanted), axis=0)
         is_known = np.abs(self.levels[exact] - wanted) < 1e-9
-        return np.where(is_known, self.quantiles[..., exact], out)
+        result = np.where(is_known, self.quantiles[..., exact], out)
+        return result if self.lower is None else np.maximum(result, self.lower[:, None, None])
 
 
 def validate_levels(levels: Sequence[float]) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.metadata
 import importlib.util
 import io
@@ -21,6 +20,7 @@ import numpy as np
 from tsar import __version__
 from tsar.baselines import seasonal_naive
 from tsar.benchmark.sets import EvaluationSet
+from tsar.classical import forecast_ets, forecast_theta
 from tsar.errors import OptionError
 from tsar.forecaster import Forecaster
 from tsar.hub import load_model, resolve_device
@@ -29,7 +29,7 @@ from tsar.storage import write_atomically
 from tsar.types import FloatArray, PathLike
 
 SEASONAL_NAIVE = "seasonal-naive"
-CLASSICAL = {"ets": "forecast_ets", "theta": "forecast_theta"}
+CLASSICAL = {"ets": forecast_ets, "theta": forecast_theta}
 
 ModelLike: TypeAlias = str | Path | Forecaster
 
@@ -106,7 +106,7 @@ def _make_contestant(name: str, model: ModelLike, jobs: int) -> Contestant:
     if model == SEASONAL_NAIVE:
         return Contestant(name, _forecast_naive)
     if isinstance(model, str) and model in CLASSICAL:
-        function = getattr(importlib.import_module("tsar.classical"), CLASSICAL[model])
+        function = CLASSICAL[model]
         return Contestant(name, lambda data, levels: _forecast_each(function, data, levels, jobs), stored_as=model)
     forecaster = model if isinstance(model, Forecaster) else Forecaster(model)
     load_model(forecaster.model, resolve_device(forecaster.device))  # kept in memory, so that it is in no set's seconds

@@ -1,0 +1,119 @@
+"""The model together with Theta and exponential smoothing: the centre from all three, the spread from the model.
+
+Each is weighted, series by series, by how it did on the last stretches of the history (rolling backtests). On short
+yearly, quarterly and monthly series the classical methods are strong partners; they cost a thousand times more than
+the model, so this is an option and never the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from joblib import Parallel, delayed
+
+from tsar.classical import forecast_ets, forecast_theta
+
+Array = npt.NDArray[np.float64]
+Offsets = npt.NDArray[np.int64]
+Decode = Callable[[Array, Offsets], Array]
+
+FOLDS = 2
+"""Backtests a series, one horizon apart."""
+
+PRIOR_WEIGHTS = np.array([0.7, 0.15, 0.15])
+"""Weights of model, Theta and ETS before any backtest; the model alone is the best of the three on most sets."""
+
+SHARPNESS = 2.0
+"""Weights go with the inverse error to this power."""
+
+SHORTEST_FOLD = 10
+"""Points that a backtest leaves at least; shorter series keep the prior weights."""
+
+ITEMS_PER_JOB = 32
+
+
+def join_classical(
+    quantiles: Array, values: Array, offsets: Offsets, season_length: int, decode: Decode, *, engine: str = "auto"
+) -> Array:
+    """Move the quantiles (I, F, Q) of the model so that their median is the weighted centre of model, Theta and ETS.
+
+    Parameters
+    ----------
+    quantiles
+        Forecast of the model.
+    values, offsets
+        The panel: series end to end (N,), and where each starts (I + 1,).
+    season_length
+        Points in a season, 1 for none.
+    decode
+        Forecasts another panel with the model, (I, F, Q); called once a fold.
+    engine
+        As in `tsar.classical.forecast_theta`.
+
+    Returns
+    -------
+    ndarray
+        (I, F, Q); items that the model cannot forecast stay NaN.
+    """
+    horizon, middle = quantiles.shape[1], quantiles.shape[2] // 2
+    errors = np.zeros((len(quantiles), 3))
+    for fold in range(1, FOLDS + 1):
+        past, starts = cut_ends(values, offsets, fold * horizon, SHORTEST_FOLD)
+        actual = _ends(values, offsets, fold * horizon, horizon)
+        centres = np.stack(
+            [decode(past, starts)[..., middle], *_classical_centres(past, starts, horizon, season_length, engine)]
+        )
+        missed = np.abs(centres - actual)
+        with np.errstate(invalid="ignore"):
+            error = np.where(np.isfinite(missed), missed, 0.0).mean(-1).T
+        usable = np.isfinite(missed).any(-1).all(0, keepdims=True).T
+        errors += np.where(usable, error, 0.0)
+    weights = backtest_weights(errors)
+    centres = np.stack(
+        [quantiles[..., middle], *_classical_centres(values, offsets, horizon, season_length, engine)], -1
+    )
+    centre = np.einsum("ifm,im->if", centres, weights)
+    moved: Array = quantiles + (centre - quantiles[..., middle])[..., None]
+    return np.where(np.isfinite(moved), moved, quantiles)
+
+
+def backtest_weights(errors: Array) -> Array:
+    """Weights (I, M) from backtest errors (I, M): prior times inverse error; the prior where nothing was tested."""
+    tested = (errors > 0).any(1, keepdims=True)
+    floor = np.where(tested, 0.05 * errors.mean(1, keepdims=True), 1.0)
+    weights = PRIOR_WEIGHTS * np.where(tested, np.maximum(errors, floor), 1.0) ** -SHARPNESS
+    result: Array = weights / weights.sum(1, keepdims=True)
+    return result
+
+
+def cut_ends(values: Array, offsets: Offsets, cut: int, shortest: int) -> tuple[Array, Offsets]:
+    """The panel without the last `cut` points of each series; series left with fewer than `shortest` become empty."""
+    lengths = np.diff(offsets) - cut
+    lengths = np.where(lengths >= shortest, lengths, 0)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    index = np.repeat(offsets[:-1] - starts[:-1], lengths) + np.arange(starts[-1])
+    return values[index], starts
+
+
+def _ends(values: Array, offsets: Offsets, back: int, length: int) -> Array:
+    """(I, length) values from `back` points before the end of each series; NaN before its beginning."""
+    place = offsets[1:, None] - back + np.arange(length)
+    return np.where(place >= offsets[:-1, None], values[np.clip(place, 0, len(values) - 1)], np.nan)
+
+
+def _classical_centres(values: Array, offsets: Offsets, horizon: int, season: int, engine: str) -> list[Array]:
+    """Medians (I, F) of Theta and of ETS, many series at a time on all cores."""
+    items = np.arange(len(offsets) - 1)
+    parts = np.array_split(items, max(len(items) // ITEMS_PER_JOB, 1))
+    histories = [[values[offsets[item] : offsets[item + 1]] for item in part] for part in parts]
+    jobs = [delayed(_centres_of)(history, horizon, season, engine) for history in histories]
+    done = np.concatenate(Parallel(n_jobs=1 if len(parts) == 1 else -1)(jobs))
+    return [done[:, 0], done[:, 1]]
+
+
+def _centres_of(histories: list[Array], horizon: int, season: int, engine: str) -> Array:
+    methods = (forecast_theta, forecast_ets)
+    centres = [[method(past, horizon, season, [0.5], engine=engine)[:, 0] for method in methods] for past in histories]
+    return np.array(centres).reshape(len(histories), len(methods), horizon)
