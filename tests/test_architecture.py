@@ -29,6 +29,7 @@ LAYERS = (
     ("hub",),
     ("forecaster",),
     ("tasks", "backtest", "baselines", "metrics", "plotting", "distributed", "interop"),
+    ("benchmark",),
     ("doctor",),
     ("cli",),
 )
@@ -46,6 +47,7 @@ PANDAS_ALLOWED = {
     "plotting",
     "interop",
     "distributed",
+    "benchmark",
 }
 PANDAS_LAZILY = {"cli", "doctor"}
 TORCH_NEVER = {"errors", "types", "logging", "storage", "freq", "frame", "registry"}

@@ -1,4 +1,4 @@
-"""The command line: ``tsar forecast``, ``tsar pretrain``, ``tsar models``, ``tsar doctor``.
+"""The command line: ``tsar forecast``, ``tsar benchmark``, ``tsar pretrain``, ``tsar models``, ``tsar doctor``.
 
 Heavy imports wait inside the commands, so that ``tsar --help`` answers at once. Exit codes: 0 done; 2 the input or an
 option cannot be used, with one line on standard error that says what to do; 1 a mistake inside tsar, or a failed check
@@ -69,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_forecast, _add_pretrain, _add_models, _add_doctor):
+    for add in (_add_forecast, _add_benchmark, _add_pretrain, _add_models, _add_doctor):
         add(commands, common)
     return parser
 
@@ -212,6 +212,68 @@ def _batch_size(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a whole number") from None
+
+
+# -------------------------------------------------------------------------------------------------------- benchmark
+
+
+def _add_benchmark(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "benchmark",
+        parents=[common],
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="score models on evaluation sets, against simple baselines",
+        description="Score models on evaluation sets, against simple baselines: seasonal-naive, theta, ets.\n"
+        "The table on standard output is Markdown; docs/benchmark.md explains it and the format of sets.",
+        epilog="example:\n  tsar benchmark sets --model tsar-tiny --against seasonal-naive theta --limit 200",
+    )
+    parser.set_defaults(run=benchmark)
+    parser.add_argument("data", type=Path, metavar="DATA", help="a parquet file, a folder of them, or GluonTS's folder")
+    parser.add_argument(
+        "--model",
+        dest="models",
+        nargs="+",
+        default=[DEFAULT_MODEL],
+        metavar="NAME",
+        help=f"names or folders of releases (default: {DEFAULT_MODEL})",
+    )
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        default=["seasonal-naive"],
+        metavar="NAME",
+        help="compare with these; scores are divided by those of the first (default: seasonal-naive)",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="series a set, drawn with a seed (default: all)")
+    parser.add_argument("--only", nargs="+", metavar="SET", help="names of sets (default: all)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --limit and of intervals (default: 0)")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="CSV, JSON, Markdown and a picture; a new folder")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep forecasts of ets and theta, which are slow")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes for ets and theta (default: 1)")
+
+
+def benchmark(options: argparse.Namespace) -> int:
+    """Carry out ``tsar benchmark``."""
+    from tsar.benchmark import read_sets, run_benchmark, validate_output
+    from tsar.logging import log_to_terminal
+
+    if options.output:
+        validate_output(options.output)
+    log_to_terminal()
+    result = run_benchmark(
+        read_sets(options.data, only=options.only),
+        list(dict.fromkeys([*options.against, *options.models])),
+        baseline=options.against[0],
+        limit=options.limit,
+        seed=options.seed,
+        jobs=options.jobs,
+        cache=options.cache,
+    )
+    if options.output:
+        result.save(options.output)
+    print(result.to_markdown(), end="")
+    return 0
 
 
 # --------------------------------------------------------------------------------------------------------- pretrain

@@ -59,6 +59,11 @@ CODES: Mapping[str, str] = MappingProxyType(
         "checkpoint.invalid": "a checkpoint is incomplete or damaged",
         "checkpoint.busy": "another run is writing to this folder",
         "training.nan_loss": "the training loss is not finite",
+        # benchmark: evaluation sets
+        "benchmark.missing_set": "there is no evaluation set of this name or at this path",
+        "benchmark.missing_column": "an evaluation set lacks a column",
+        "benchmark.bad_set": "an evaluation set cannot be used",
+        "benchmark.short_series": "a series of an evaluation set leaves no past to forecast from",
         # surroundings
         "dependency.missing": "an optional package is not installed",
         "device.unavailable": "the device that was asked for is not there",
@@ -156,6 +161,10 @@ class CheckpointError(TsarError, OSError):
 
 class TrainingError(TsarError, RuntimeError):
     """A training run cannot go on."""
+
+
+class BenchmarkError(TsarError, ValueError):
+    """An evaluation set cannot be used."""
 
 
 class MissingDependencyError(TsarError, ImportError):

@@ -59,3 +59,17 @@ def coverage(actual: Array, quantiles: Array) -> Array:
     below = np.where(np.isfinite(actual)[..., None], actual[..., None] <= quantiles, np.nan)
     result: Array = np.nanmean(below, axis=(0, 1))
     return result
+
+
+def symmetric_mape(actual: Array, median: Array) -> float:
+    """sMAPE: ``2 |actual - median| / (|actual| + |median|)``, mean over points; between 0 and 2.
+
+    Parameters
+    ----------
+    actual, median
+        (I, F); NaN in `actual` is left out. Where both are 0 the forecast was right and counts as 0; GluonTS and fev
+        leave such points out.
+    """
+    size = np.abs(actual) + np.abs(median)
+    share = np.divide(2 * np.abs(actual - median), size, out=np.zeros_like(size), where=size != 0)
+    return float(np.nanmean(share))

@@ -27,7 +27,7 @@ def table(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["forecast", "pretrain", "models", "doctor"])
+@pytest.mark.parametrize("command", ["forecast", "benchmark", "pretrain", "models", "doctor"])
 def test_help_of_every_command(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -124,6 +124,28 @@ def test_unusable_recipe_is_one_line_and_2(arguments, words, tmp_path, capsys):
     assert main(["pretrain", *filled, "--run-dir", str(tmp_path / "run")]) == 2
     assert words in error_line(capsys)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "benchmark.missing_set"),
+        (["{table}"], "cannot be read"),
+        (["{sets}", "--only", "b"], "There is no set b"),
+        (["{sets}", "--limit", "0"], "limit must be a whole number"),
+        (["{sets}", "--model", "tsar-giant"], "model.unknown_name"),
+        (["{sets}", "--output", "{folder}"], "is there already and no benchmark result"),
+    ],
+)
+def test_unusable_benchmark_is_one_line_and_2(arguments, words, table, tmp_path, capsys):
+    import pandas as pd
+
+    row = {"item_id": "a", "start": None, "freq": "D", "target": list(range(9)), "prediction_length": 2}
+    (tmp_path / "sets").mkdir()
+    pd.DataFrame([{**row, "seasonality": 1}]).to_parquet(tmp_path / "sets" / "a.parquet")
+    filled = [argument.format(table=table, sets=tmp_path / "sets", folder=tmp_path) for argument in arguments]
+    assert main(["benchmark", *filled]) == 2
+    assert words in error_line(capsys)
 
 
 def test_models_lists_the_releases(capsys):

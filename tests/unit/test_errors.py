@@ -24,6 +24,7 @@ BUILTINS = {
     "CorpusError": {ValueError},
     "CheckpointError": {OSError},
     "TrainingError": {RuntimeError},
+    "BenchmarkError": {ValueError},
     "MissingDependencyError": {ImportError},
 }
 CLASSES = [getattr(errors, name) for name in BUILTINS]
