@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tsar.decode import decode
+from tsar.errors import TsarError
 from tsar.hub import load_release
 from tsar.model.config import num_parameters
 from tsar.training.config import load_recipe
@@ -15,7 +16,8 @@ from tsar.training.loop import pretrain
 
 RECIPES = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
 SHRUNK = [
-    "corpus=null", "model.d_model=16", "model.num_layers=2", "model.head_dim=8", "model.d_ff=16",
+    "corpus=null", "init_from=null", "teacher=null",
+    "model.d_model=16", "model.num_layers=2", "model.head_dim=8", "model.d_ff=16",
     "model.context_length=64", "model.max_span=4", "corrupt.max_span=4", "data.block_size=4", "data.fresh=1",
     "data.pool=3",
     "shapes=[{context_length: 64, rows: 4}, {context_length: 32, rows: 8, cut: 0.4}]", "train.steps=20",
@@ -69,3 +71,29 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, tiny_recipe, monkeypa
         pretrain(load_recipe(tiny_recipe, ["train.save_every=1000"]), tmp_path)
     assert caught.value.code == "training.nan_loss"
     assert not (tmp_path / "release").exists()
+
+
+def test_a_run_starts_from_a_release_and_stays_near_its_teacher(tmp_path, tiny_recipe):
+    first = pretrain(load_recipe(tiny_recipe, ["train.steps=30"]), tmp_path / "first")
+    goes_on = [f"init_from={first}", "train.steps=3", "optim.lr=1e-9"]
+    copy = load_release(pretrain(load_recipe(tiny_recipe, goes_on), tmp_path / "copy"))
+    for name, value in load_release(first).state_dict().items():
+        torch.testing.assert_close(copy.state_dict()[name], value, rtol=2e-3, atol=1e-4)
+    context = np.random.default_rng(0).normal(size=(6, 64)).cumsum(1)
+    wanted = decode(load_release(first), context, 8)
+
+    def distance(name, *overrides):
+        release = pretrain(load_recipe(tiny_recipe, ["train.steps=120", "optim.lr=1e-2", *overrides]), tmp_path / name)
+        return np.abs(decode(load_release(release), context, 8) - wanted).mean()
+
+    taught = distance("taught", f"teacher={first}", "teacher_share=1.0", "seed=5")
+    assert taught < 0.7 * distance("untaught", "seed=5")
+
+
+@pytest.mark.parametrize("key", ["init_from", "teacher"])
+def test_a_release_that_does_not_fit_is_refused(tmp_path, tiny_recipe, key):
+    release = pretrain(load_recipe(tiny_recipe, ["train.steps=2"]), tmp_path / "first")
+    other = load_recipe(tiny_recipe, ["train.steps=2", f"{key}={release}", "model.patch_length=4"])
+    with pytest.raises(TsarError) as caught:
+        pretrain(other, tmp_path / "second")
+    assert caught.value.code == "recipe.bad_value"

@@ -89,11 +89,20 @@ class Recipe:
     corpus
         Folder of parquet files or a packed corpus, relative to the working directory; None: synthetic series only.
         A path that does not exist is an error, never a silent fallback.
+    init_from
+        Release folder whose weights the run begins with, of the same architecture; None: fresh weights.
+    teacher
+        Release folder of a model to learn from besides the data, see `tsar.training.distill`; None: no teacher.
+    teacher_share
+        How much of the loss is the distance to the teacher's quantiles.
     """
 
     name: str
     seed: int = 0
     corpus: str | None = None
+    init_from: str | None = None
+    teacher: str | None = None
+    teacher_share: float = 0.5
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     corrupt: CorruptConfig = field(default_factory=CorruptConfig)
@@ -116,6 +125,8 @@ class Recipe:
                 raise ValueError(f"shapes: context_length {shape.context_length} is no multiple of model.patch_length")
         if min(self.data.block_size, self.data.fresh, self.data.pool) < 1 or self.data.fresh > self.data.pool:
             raise ValueError("data: block_size, fresh and pool must be at least 1, and fresh at most pool")
+        if not 0 <= self.teacher_share <= 1:
+            raise ValueError(f"teacher_share must be between 0 and 1, got {self.teacher_share}")
         if self.train.precision not in ("fp32", "bf16"):
             raise ValueError(f"train.precision must be fp32 or bf16, got {self.train.precision!r}")
         if self.optim.kind not in ("adamw", "muon"):

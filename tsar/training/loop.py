@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,10 +22,13 @@ from tsar.errors import CheckpointError, RecipeError, TrainingError
 from tsar.logging import get_logger
 from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
+from tsar.model.files import read_decoder
+from tsar.storage import read_folder
 from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, save_checkpoint
 from tsar.training.config import Recipe, Shape, recipe_to_yaml
 from tsar.training.corpus import load_corpus
 from tsar.training.corrupt import corrupt
+from tsar.training.distill import Teacher, incompatibility
 from tsar.training.meter import Meter
 from tsar.training.objectives import NextPatches
 from tsar.training.optim import clip_gradients, make_optimizer, schedule
@@ -106,6 +109,7 @@ class _Run:
     state: RunState
     ema: dict[str, Tensor]
     meter: Meter
+    teacher: Teacher | None = None
     bad_steps: int = 0
 
     @classmethod
@@ -127,7 +131,10 @@ class _Run:
         corpus = load_corpus(recipe.corpus, split="train", device=accelerator.device) if recipe.corpus else None
         sampler = BlockSampler(recipe.data, recipe.seed, corpus, accelerator.device)
         pool = Pool(sampler, max(shape.context_length for shape in recipe.shapes) + recipe.model.output_length)
-        objective = NextPatches(Decoder(recipe.model), smooth_weight=train.smooth_weight).to(accelerator.device)
+        decoder = Decoder(recipe.model)
+        if recipe.init_from is not None:
+            _start_from(decoder, recipe.init_from)
+        objective = NextPatches(decoder, smooth_weight=train.smooth_weight).to(accelerator.device)
         optimizer = make_optimizer(objective, recipe.optim)
         ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
         state = RunState()
@@ -151,9 +158,11 @@ class _Run:
             (run_dir / "recipe.yaml").write_text(recipe_to_yaml(recipe))
         validation = Validation.make(recipe, accelerator.device)
         meter = Meter(run_dir, recipe.name, active=accelerator.is_main_process)
+        teacher = _find_teacher(recipe.teacher, decoder, accelerator.device) if recipe.teacher is not None else None
         return cls(
-            recipe, run_dir, minutes, accelerator, pool, validation, objective, wrapped, optimizer, state, ema, meter
-        )
+            recipe, run_dir, minutes, accelerator, pool, validation, objective, wrapped, optimizer, state, ema, meter,
+            teacher,
+        )  # fmt: skip
 
     def train(self, stop: dict[str, bool], until: int | None) -> bool:
         """Run to the end of the schedule; False if stopped before."""
@@ -222,7 +231,11 @@ class _Run:
         """Mean loss of this process's rows."""
         bf16 = self.recipe.train.precision == "bf16"
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
-            mean: Tensor = self.wrapped(windows, visible).mean()
+            if self.teacher is None:
+                mean: Tensor = self.wrapped(windows, visible).mean()
+            else:
+                guide = self.teacher(windows, visible)
+                mean = self.wrapped(windows, visible, guide, self.recipe.teacher_share).mean()
         return mean
 
     def compile_shapes(self) -> None:
@@ -296,6 +309,24 @@ def corrupt_windows(recipe: Recipe, shape: Shape, windows: Tensor, generator: to
         torch.isfinite(windows), shape.context_length, recipe.model.patch_length, recipe.corrupt, generator,
         cut=shape.cut,
     )  # fmt: skip
+
+
+def _start_from(decoder: Decoder, release: str) -> None:
+    """Load the weights of a release into a fresh decoder."""
+    given = read_decoder(read_folder(Path(release)), release)
+    if given.config != replace(
+        decoder.config, context_length=given.config.context_length, max_span=given.config.max_span
+    ):
+        raise RecipeError(f"init_from: {release} has another architecture than the recipe.", code="recipe.bad_value")
+    decoder.load_state_dict(given.state_dict())
+
+
+def _find_teacher(release: str, student: Decoder, device: torch.device) -> Teacher:
+    teacher = read_decoder(read_folder(Path(release)), release).to(device)
+    problem = incompatibility(student, teacher)
+    if problem:
+        raise RecipeError(f"teacher: {release} does not fit: {problem}.", code="recipe.bad_value")
+    return Teacher(teacher)
 
 
 def _shape_of_step(recipe: Recipe, step: int) -> Shape:

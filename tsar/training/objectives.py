@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tsar.heads.quantile import pinball_loss
 from tsar.model.decoder import Decoder
+from tsar.tokenizers.patch import Tokens
 
 MIN_HISTORY = 4  # fewer observed points say too little about the scale to be worth a loss
 
@@ -32,7 +33,7 @@ class NextPatches(nn.Module):
         self.smooth_weight = smooth_weight
         self.smooth_floor = smooth_floor
 
-    def forward(self, windows: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, windows: Tensor, visible: Tensor, guide: Tensor | None = None, share: float = 0.0) -> Tensor:
         """Return the loss of each window.
 
         Parameters
@@ -41,6 +42,10 @@ class NextPatches(nn.Module):
             (B, L + F) values, NaN where unknown; F = output_length.
         visible
             (B, L + F) bool, what the model may see; False throughout the last F.
+        guide
+            (B, T, F, Q) quantiles in z of a teacher (`tsar.training.distill`).
+        share
+            How much of the loss is the distance to them.
 
         Returns
         -------
@@ -49,20 +54,29 @@ class NextPatches(nn.Module):
             for more than its points, a long one for less, and the mean over any split of a batch is the same.
         """
         config = self.decoder.config
-        windows, visible = move_padding_right(windows, visible, config.patch_length)
-        context = windows.shape[1] - config.output_length
-        tokens = self.decoder.tokenizer.encode(windows[:, :context], visible[:, :context])
-        quantiles = self.decoder(replace(tokens, mask=None))
+        tokens, windows = encode_windows(self.decoder, windows, visible)
+        quantiles = self.decoder(tokens)
         targets = windows[:, config.patch_length :].unfold(1, config.output_length, config.patch_length)
         state = tokens.state
         valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
         z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
         error = pinball_loss(quantiles, z, self.decoder.levels)
+        if guide is not None:
+            error = (1 - share) * error + share * (quantiles - guide).abs().mean(-1)
         smoothness = state.step / torch.where(state.scale > 0, state.scale, 1.0)
         weight = (self.smooth_floor + smoothness).pow(-self.smooth_weight)
         error = torch.where(valid, error * weight.unsqueeze(-1), 0.0).sum((1, 2))
         count = valid.sum((1, 2)).clamp_min(1)
         return error / (count * (valid.shape[1] * valid.shape[2])).sqrt()
+
+
+def encode_windows(decoder: Decoder, windows: Tensor, visible: Tensor) -> tuple[Tokens, Tensor]:
+    """Tokens of training windows, their padding at the right and without a mask, and the windows moved likewise."""
+    config = decoder.config
+    windows, visible = move_padding_right(windows, visible, config.patch_length)
+    context = windows.shape[1] - config.output_length
+    tokens = decoder.tokenizer.encode(windows[:, :context], visible[:, :context])
+    return replace(tokens, mask=None), windows
 
 
 def move_padding_right(windows: Tensor, visible: Tensor, patch_length: int) -> tuple[Tensor, Tensor]:
