@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder
+from tsar.tokenizers.period import Period
 from tsar.windows import make_batches
 
 Z_LIMIT = 30.0  # sinh(30) = 5e12 deviations: a bound against overflow, far outside of any forecast
@@ -125,9 +126,11 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
     exponent = torch.frexp(torch.where(observed, values.abs(), 0.0).amax(1)).exponent.clamp(-1000, 1000)
     unit = torch.ldexp(torch.ones_like(values[:, 0]), exponent)  # a power of two, so nothing is rounded
     values = values / unit[:, None]
-    quantiles = _one_pass(model, values, observed, min(prediction_length, model.config.one_pass_length))
+    period = model.tokenizer.find_period(values, observed)
+    first = min(prediction_length, model.config.one_pass_length)
+    quantiles = _one_pass(model, values, observed, period, first)
     if quantiles.shape[1] < prediction_length:
-        quantiles = _feed_back(model, values, observed, quantiles, prediction_length)
+        quantiles = _feed_back(model, values, observed, period, quantiles, prediction_length)
     quantiles[unseen] = torch.nan
     largest = torch.finfo(quantiles.dtype).max  # beyond the largest number there is no quantile
     result: npt.NDArray[np.float64] = (quantiles * unit[:, None, None]).clamp(-largest, largest).cpu().numpy()
@@ -155,13 +158,15 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
-def _one_pass(model: Decoder, values: Tensor, observed: Tensor, horizon: int, cache: Cache | None = None) -> Tensor:
+def _one_pass(
+    model: Decoder, values: Tensor, observed: Tensor, period: Period | None, horizon: int, cache: Cache | None = None
+) -> Tensor:
     """Quantiles (B, horizon, Q) of what follows the windows; with a cache, only tokens after what it holds are read."""
     config = model.config
     hidden = -(-max(horizon - config.output_length, 0) // config.patch_length)
     pad = hidden * config.patch_length
     tokens = model.tokenizer.encode(
-        torch.nn.functional.pad(values, (0, pad)), torch.nn.functional.pad(observed, (0, pad))
+        torch.nn.functional.pad(values, (0, pad)), torch.nn.functional.pad(observed, (0, pad)), period
     )
     tokens = tokens.after(cache.num_tokens if cache is not None else 0)
     z = model(tokens, cache=cache, last=hidden + 1).clamp(-Z_LIMIT, Z_LIMIT).to(values.dtype)
@@ -177,22 +182,25 @@ def _one_pass(model: Decoder, values: Tensor, observed: Tensor, horizon: int, ca
     return torch.cat(parts, 1)[:, :horizon]
 
 
-def _feed_back(model: Decoder, values: Tensor, observed: Tensor, quantiles: Tensor, horizon: int) -> Tensor:
+def _feed_back(
+    model: Decoder, values: Tensor, observed: Tensor, period: Period | None, quantiles: Tensor, horizon: int
+) -> Tensor:
     """Continue each quantile path with its own forecast until the horizon is reached."""
     batch, _, num_levels = quantiles.shape
     length = quantiles.shape[1] // model.config.patch_length * model.config.patch_length
     rows = torch.arange(batch, device=values.device).repeat_interleave(num_levels)
     cache = Cache.empty(model.config.num_layers) if model.config.scaling == "causal" else None
     if cache is not None:
-        model.trunk(model.tokenizer.encode(values, observed), cache=cache)
+        model.trunk(model.tokenizer.encode(values, observed, period), cache=cache)
         cache = cache.select(rows, cache.num_tokens)
     paths, seen = values[rows], observed[rows]
+    period = period.at(rows) if period is not None else None
     while quantiles.shape[1] < horizon:
         new = quantiles[:, -length:].transpose(1, 2).reshape(batch * num_levels, -1)
         paths, seen = torch.cat([paths, new], 1), torch.cat([seen, torch.ones_like(new, dtype=torch.bool)], 1)
         read = paths.shape[1] // model.config.patch_length
         step = min(length, horizon - quantiles.shape[1])
-        ahead = _one_pass(model, paths, seen, step, cache)
+        ahead = _one_pass(model, paths, seen, period, step, cache)
         if cache is not None:
             cache = cache.select(torch.arange(len(rows), device=rows.device), read)
         pool = ahead.view(batch, num_levels, step, num_levels).transpose(1, 2)

@@ -56,9 +56,9 @@ def test_cached_is_uncached(decoder, horizon, monkeypatch):
     cached = decode(decoder, contexts(), horizon)
     one_pass, sizes = tsar.decode._one_pass, []
 
-    def read_all_again(model, values, observed, step, cache=None):
+    def read_all_again(model, values, observed, period, step, cache=None):
         sizes.append(values.shape[1])
-        return one_pass(model, values, observed, step)
+        return one_pass(model, values, observed, period, step)
 
     monkeypatch.setattr(tsar.decode, "_one_pass", read_all_again)
     uncached = decode(decoder, contexts(), horizon)

@@ -36,6 +36,8 @@ class ModelConfig:
     scaling
         ``"causal"``: every token is normalised by the running statistics up to its own end.
         ``"window"``: all tokens by the statistics of the whole context.
+    period
+        Whether tokens carry the period found in the window, see `tsar.tokenizers.period`.
     rope_base
         Base of the rotary position code.
     norm_eps
@@ -54,6 +56,7 @@ class ModelConfig:
     max_span: int = 32
     quantile_levels: tuple[float, ...] = DECILES
     scaling: str = "causal"
+    period: bool = False
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
 
@@ -80,6 +83,8 @@ class ModelConfig:
             return f"output_length ({self.output_length}) must be a multiple of patch_length ({self.patch_length})"
         if self.scaling not in SCALINGS:
             return f"scaling must be one of {SCALINGS}, got {self.scaling!r}"
+        if self.period not in (True, False):
+            return f"period must be true or false, got {self.period!r}"
         for name in ("rope_base", "norm_eps"):
             value = getattr(self, name)
             if not isinstance(value, float | int) or not 0 < value < float("inf"):
@@ -132,7 +137,7 @@ def num_parameters(config: ModelConfig) -> int:
     """Count the weights of a decoder of this config (checked against the module by a test)."""
     d, kv = config.d_model, config.num_kv_heads * config.head_dim
     q = config.num_heads * config.head_dim
-    features = 3 * config.patch_length + 4
+    features = 3 * config.patch_length + 4 + (8 if config.period else 0)
     outputs = config.output_length * len(config.quantile_levels)
     embed = features * d + features * d + d + d * d
     block = 2 * d + d * (q + 2 * kv) + q * d + 2 * config.head_dim + 3 * d * config.d_ff

@@ -28,7 +28,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, *, initialize: bool = True) -> None:
         super().__init__()
         self.config = config
-        self.tokenizer = PatchTokenizer(patch_length=config.patch_length, scaling=config.scaling)
+        self.tokenizer = PatchTokenizer(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
         self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tsar.scaling import SCALERS, ScaleState
+from tsar.tokenizers.period import NUM_FEATURES, Period, find_period, period_features
 
 NUM_STATISTICS = 4
 
@@ -20,7 +21,7 @@ class Tokens:
     ----------
     patches
         (B, T, 3 P + 4) float: the values in z, the values as steps from the patch's last one, the observed mask, and
-        four statistics of the state.
+        four statistics of the state; eight more about the period, if the tokenizer gives it.
     mask
         (B, T) bool: False for padding, that is, tokens before the first observed value. None: nothing is padding.
     state
@@ -54,17 +55,25 @@ class PatchTokenizer:
         P.
     scaling
         ``"causal"`` or ``"window"``.
+    period
+        Whether each token says where it stands in the window's period. Found in the whole window, it is the one thing
+        about a token that later points may change.
     """
 
     patch_length: int
     scaling: str = "causal"
+    period: bool = False
 
     @property
     def num_features(self) -> int:
-        """Width of a token's features, 3 P + 4."""
-        return 3 * self.patch_length + NUM_STATISTICS
+        """Width of a token's features, 3 P + 4, or 3 P + 12 with the period."""
+        return 3 * self.patch_length + NUM_STATISTICS + (NUM_FEATURES if self.period else 0)
 
-    def encode(self, context: Tensor, observed: Tensor) -> Tokens:
+    def find_period(self, context: Tensor, observed: Tensor) -> Period | None:
+        """Return the period of each window, as `encode` takes it; None if the tokenizer does not use it."""
+        return find_period(context, observed) if self.period else None
+
+    def encode(self, context: Tensor, observed: Tensor, period: Period | None = None) -> Tokens:
         """Turn windows into tokens.
 
         Parameters
@@ -73,6 +82,8 @@ class PatchTokenizer:
             (B, L) values, right-aligned; L a multiple of P. What is not observed is ignored, NaN included.
         observed
             (B, L) bool.
+        period
+            Known already, as when a window is continued; None: that of the window.
 
         Returns
         -------
@@ -84,7 +95,12 @@ class PatchTokenizer:
         seen = observed.reshape(batch, -1, self.patch_length)
         values = torch.where(seen, values, 0.0)
         state = SCALERS[self.scaling](values, seen)
-        return Tokens(patches=self._features(values, seen, state), mask=state.count > 0, state=state)
+        features = self._features(values, seen, state)
+        if self.period:
+            known = find_period(context, observed) if period is None else period
+            phases = period_features(known, values.shape[1], self.patch_length)
+            features = torch.cat([features, phases.to(features.dtype)], -1)
+        return Tokens(patches=features, mask=state.count > 0, state=state)
 
     def _features(self, values: Tensor, seen: Tensor, state: ScaleState) -> Tensor:
         coarse = torch.where(seen, state.normalize(values), 0.0)
