@@ -27,8 +27,8 @@ MAX_SEASON = 24
 SHORTEST = 6
 """Histories with fewer observed points are forecast by their last value."""
 
-LARGEST_RATIO = 1e3
-"""A forecast further from the history than this many times its range is the sign of a failed fit."""
+LARGEST_RATIO = 10.0
+"""A quantile further from the last value than this many ranges of the history is the sign of a failed fit."""
 
 
 def forecast_theta(

@@ -113,7 +113,14 @@ def _add_forecast(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     columns.add_argument("--freq", metavar="ALIAS", help="pandas alias such as h, D, W-SUN, MS (default: inferred)")
     running = parser.add_argument_group("running")
-    running.add_argument("--context-length", type=int, metavar="L", help="past points read (default: the model's)")
+    running.add_argument(
+        "--context-length", type=_lengths, metavar="L", help="past points read; L,L,…: averaged (default: the model's)"
+    )
+    running.add_argument("--no-symmetrize", action="store_true", help="half the time, about one percent more error")
+    running.add_argument(
+        "--allow-negative", action="store_true", help="no clipping at zero where the past never fell below"
+    )
+    running.add_argument("--ensemble", choices=["classical"], help="with Theta and ETS: much slower")
     running.add_argument("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1 … (default: %(default)s)")
     running.add_argument(
         "--batch-size", metavar="N", type=_batch_size, default="auto", help="series at once (default: %(default)s)"
@@ -137,6 +144,9 @@ def forecast(options: argparse.Namespace) -> int:
         model=options.model,
         prediction_length=options.prediction_length,
         context_length=options.context_length,
+        symmetrize=not options.no_symmetrize,
+        non_negative=False if options.allow_negative else "auto",
+        ensemble=options.ensemble,
         freq=options.freq,
         device=options.device,
         batch_size=options.batch_size,
@@ -205,6 +215,13 @@ def _write_plot(history: pd.DataFrame, result: pd.DataFrame, path: Path, columns
     figure.savefig(path, dpi=150)
 
 
+def _lengths(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, nor several with commas between") from None
+
+
 def _batch_size(text: str) -> int | str:
     if text == "auto":
         return text
@@ -236,7 +253,7 @@ def _add_benchmark(commands: Any, common: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[DEFAULT_MODEL],
         metavar="NAME",
-        help=f"names or folders of releases (default: {DEFAULT_MODEL})",
+        help=f"names or folders of releases, with +classical behind one for its ensemble (default: {DEFAULT_MODEL})",
     )
     parser.add_argument(
         "--against",

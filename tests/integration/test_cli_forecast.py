@@ -81,3 +81,24 @@ def test_repairs_are_one_line_warnings(table, tiny_release, tmp_path, capsys):
     err = capsys.readouterr().err
     assert err.startswith("tsar: warning: ")
     assert err.count("\n") == 1
+
+
+def test_choices_of_inference_are_those_of_python(table, tiny_release, tmp_path):
+    table["target"] = (table["target"] - 10).clip(0)  # so that low quantiles fall below zero
+    table.to_csv(tmp_path / "in.csv", index=False)
+    common = ["in.csv", "--prediction-length", 5, "--model", tiny_release, "--quantile-levels", 0.001, 0.5, "--output"]
+    assert tsar(*common, "plain.csv", "--no-symmetrize", "--allow-negative", "--context-length", "32,16") == 0
+    assert tsar(*common, "both.csv", "--ensemble", "classical") == 0
+    read = {"dtype": {"item_id": str}, "parse_dates": ["timestamp"]}
+    given = pd.read_csv("in.csv", **read)
+
+    def expected(**options):
+        return Forecaster(tiny_release, prediction_length=5, quantile_levels=[0.001, 0.5], **options).predict(given)
+
+    same = {"check_dtype": False, "check_index_type": False, "rtol": 1e-9}
+    plain, both = pd.read_csv("plain.csv", **read), pd.read_csv("both.csv", **read)
+    asked = expected(symmetrize=False, non_negative=False, context_length=[32, 16])
+    pd.testing.assert_frame_equal(plain, asked, **same)
+    pd.testing.assert_frame_equal(both, expected(ensemble="classical"), **same)
+    assert (plain["0.001"] < 0).any()
+    assert (both["0.001"] >= 0).all()

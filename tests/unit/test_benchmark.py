@@ -524,3 +524,13 @@ def test_unusable_gluonts_data_is_refused(dataset, arguments, code):
     with pytest.raises(BenchmarkError) as caught:
         from_gluonts(dataset, **arguments)
     assert caught.value.code == code
+
+
+def test_a_release_with_its_classical_partners_is_a_row_of_its_own(tiny_release):
+    sets = [make_set("a")]
+    result = run_benchmark(sets, [str(tiny_release), f"{tiny_release}+classical"])
+    assert set(result.summary().index) == {"seasonal-naive", str(tiny_release), f"{tiny_release}+classical"}
+    alone, both = (
+        result.scores.query("model == @name")["MASE"].item() for name in result.summary().index if "/" in name
+    )
+    assert alone != both

@@ -29,6 +29,9 @@ from tsar.storage import write_atomically
 from tsar.types import FloatArray, PathLike
 
 SEASONAL_NAIVE = "seasonal-naive"
+WITH_CLASSICAL = "+classical"
+"""Behind the name of a release: with Theta and ETS, as ``Forecaster(ensemble="classical")``."""
+
 CLASSICAL = {"ets": forecast_ets, "theta": forecast_theta}
 
 ModelLike: TypeAlias = str | Path | Forecaster
@@ -108,9 +111,14 @@ def _make_contestant(name: str, model: ModelLike, jobs: int) -> Contestant:
     if isinstance(model, str) and model in CLASSICAL:
         function = CLASSICAL[model]
         return Contestant(name, lambda data, levels: _forecast_each(function, data, levels, jobs), stored_as=model)
-    forecaster = model if isinstance(model, Forecaster) else Forecaster(model)
+    forecaster = model if isinstance(model, Forecaster) else _forecaster_of(model)
     load_model(forecaster.model, resolve_device(forecaster.device))  # kept in memory, so that it is in no set's seconds
     return Contestant(name, lambda data, levels: _forecast_frames(forecaster, data, levels))
+
+
+def _forecaster_of(model: str | Path) -> Forecaster:
+    release = str(model).removesuffix(WITH_CLASSICAL)
+    return Forecaster(release, ensemble="classical" if release != str(model) else None)
 
 
 def _forecast_naive(data: EvaluationSet, levels: Sequence[float]) -> FloatArray:
