@@ -46,7 +46,8 @@ def run_variant(recipe: Path, name: str, overrides: list[str], out: Path, data: 
     return {
         "name": name, "overrides": overrides, "commit": commit(), "date": time.strftime("%Y-%m-%d"),
         "seed": loaded.seed, "parameters": num_parameters(loaded.model), "steps": facts["step"],
-        "windows": facts["windows"], "minutes": facts["seconds"] / 60, "wall_minutes": (time.time() - began) / 60,
+        "windows": facts["windows"], "tokens": facts["tokens"], "minutes": facts["seconds"] / 60,
+        "wall_minutes": (time.time() - began) / 60,
         "validation_real": float(np.mean(real)) if real else None, "validation_synthetic": float(np.mean(synthetic)),
         "rel_MASE": geometric(sets, "rel_MASE"), "rel_WQL": geometric(sets, "rel_WQL"),
         "coverage_error": float(np.mean([row["coverage_error"] for row in sets])), "sets": sets,
