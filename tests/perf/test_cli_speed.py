@@ -59,4 +59,4 @@ def test_a_release_loads_in_an_instant_once_torch_is_there():
         subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         for _ in range(3)
     ]
-    assert min(float(run.stdout) for run in runs) < 0.5  # 0.1 to 0.2 on quiet cores
+    assert min(float(run.stdout) for run in runs) < 2  # 0.1 on quiet cores; drawing weights in vain took 4.5
