@@ -193,7 +193,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         options = self.get_params(deep=False)
         options["quantile_levels"] = self._levels(None)
         options["model"] = MODEL_FOLDER
-        files = {"options.json": json.dumps(options, indent=1).encode()}
+        files = {"options.json": json.dumps(options, indent=1, default=_plain).encode()}
         files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(self.model).items()}
         if hasattr(self, "panel_"):
             files["history.bin"] = panel_to_bytes(self.panel_)
@@ -302,6 +302,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in allowed):
                 text = f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}."
                 raise OptionError(text, code="option.invalid")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy as JSON knows them."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"{value!r} cannot be saved")
 
 
 def _warn_of_blind_windows(panel: Panel, is_missing: npt.NDArray[np.bool_]) -> None:
