@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,8 @@ def _statsmodels_ets(history: Array, horizon: int, season: int, levels: Array) -
             best = fitted
     if best is None:
         raise ValueError("no form could be fitted")
-    prediction = best.get_prediction(start=len(history), end=len(history) + horizon - 1, random_state=0)
+    seed = "rng" if "rng" in signature(best.simulate).parameters else "random_state"  # its name until statsmodels 0.15
+    prediction = best.get_prediction(start=len(history), end=len(history) + horizon - 1, **{seed: 0})
     centre = np.asarray(prediction.predicted_mean)
     upper = np.asarray(prediction.pred_int(alpha=0.2))[:, 1]
     result: Array = centre[:, None] + ((upper - centre) / norm.ppf(0.9))[:, None] * norm.ppf(levels)

@@ -73,6 +73,23 @@ def test_odd_histories(method, engine):
     assert np.abs(ahead - np.sin(2 * np.pi * np.arange(168) / 168)).mean() < 0.1
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [6, 7, 9, 13, 25])
+def test_strange_histories_get_sound_quantiles(method, size, engine):
+    rng = np.random.default_rng(size)
+    step = np.arange(size)
+    strange = {
+        "one spike": np.eye(1, size, size // 2)[0], "ramp": step * 1.0, "alternating": step % 2 * 1.0,
+        "exponential": np.exp(step / 2), "counts": rng.poisson(0.3, size) * 1.0,
+        "negative": -np.exp(3 * rng.normal(size=size)), "shift": np.where(step < size // 2, 0, 1e6),
+    }  # fmt: skip
+    for name, history in strange.items():
+        quantiles = method(history, 5, 4, LEVELS, engine=engine)
+        assert np.isfinite(quantiles).all(), name
+        assert (np.diff(quantiles, axis=1) >= -1e-9 * np.abs(quantiles).max()).all(), name
+        np.testing.assert_array_equal(method(history, 5, 4, LEVELS, engine=engine), quantiles, err_msg=name)
+
+
 def test_gaps_are_filled_linearly_and_ends_trimmed():
     assert fill_gaps(np.array([np.nan, 1, np.nan, 3, np.nan])).tolist() == [1.0, 2.0, 3.0]
 

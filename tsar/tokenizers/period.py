@@ -57,7 +57,6 @@ class Period:
         return Period(self.length[rows], self.strength[rows], self.origin[rows])
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 @torch.no_grad()
 def find_period(values: Tensor, observed: Tensor) -> Period:
     """Find the period of each window.
