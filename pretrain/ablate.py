@@ -14,13 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from score import score_set
+from score import commit, score_set, total_of
 
 from tsar.hub import load_model
 from tsar.logging import log_to_terminal
@@ -49,18 +48,8 @@ def run_variant(recipe: Path, name: str, overrides: list[str], out: Path, data: 
         "windows": facts["windows"], "tokens": facts["tokens"], "minutes": facts["seconds"] / 60,
         "wall_minutes": (time.time() - began) / 60,
         "validation_real": float(np.mean(real)) if real else None, "validation_synthetic": float(np.mean(synthetic)),
-        "rel_MASE": geometric(sets, "rel_MASE"), "rel_WQL": geometric(sets, "rel_WQL"),
-        "coverage_error": float(np.mean([row["coverage_error"] for row in sets])), "sets": sets,
+        **total_of(sets), "sets": sets,
     }  # fmt: skip
-
-
-def geometric(sets: list[dict[str, Any]], key: str) -> float:
-    return float(np.exp(np.mean(np.log([row[key] for row in sets]))))
-
-
-def commit() -> str:
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip()
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tsar.baselines import seasonal_naive
+from tsar.benchmark.scores import geometric_mean
 from tsar.decode import decode_panel
 from tsar.hub import load_model, resolve_device
 from tsar.metrics import seasonal_error
@@ -72,7 +73,7 @@ def main() -> None:
                 f"ratio {ours / theirs:.3f}  inside 80 % band {np.nanmean(inside[:, block]):.2f}"
             )
         ratios.append(row)
-    mean = np.exp(np.mean(np.log(ratios), 0))
+    mean = geometric_mean(np.array(ratios))
     print(
         "geometric mean of the ratios:",
         "  ".join(f"to {end}: {value:.3f}" for end, value in zip(ends, mean, strict=True)),

@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from score import score_set
+from score import commit, score_set, total_of
 
 from tsar.benchmark import read_sets, run_benchmark
 from tsar.hub import load_model
@@ -51,16 +50,11 @@ def evaluate(release: Path, data: Path) -> dict[str, Any]:
             }
         )
 
-    def mean(name: str) -> float:
-        return float(np.exp(np.mean([np.log(row[name]) for row in sets])))
-
-    total = {"sets": len(sets), "rel_MASE": mean("rel_MASE"), "rel_WQL": mean("rel_WQL")}
+    total = {"sets": len(sets), **total_of(sets)}
     total |= {name: float(np.mean([row[name] for row in sets])) for name in COVERAGE}
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-        ).stdout.strip(),
+        "commit": commit(),
         "command": f"python pretrain/evaluate.py zoo/{release.name} --data {data}",
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32",
         "total": total | {"not_finite": sum(row["not_finite"] for row in sets)},

@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from tsar.baselines import seasonal_naive
+from tsar.benchmark.scores import geometric_mean
 from tsar.decode import decode_panel
 from tsar.hub import load_model, resolve_device
 from tsar.metrics import coverage, mean_absolute_scaled_error, seasonal_error, weighted_quantile_loss
@@ -52,13 +55,11 @@ def score_set(
     levels = model.config.quantile_levels
     naive = np.stack([seasonal_naive(past, horizon, season) for past in pasts])
     began = time.perf_counter()
-    offsets = np.cumsum([0, *map(len, pasts)])
-    quantiles = decode_panel(
-        model, np.concatenate(pasts), offsets, horizon, context_lengths=context_lengths, symmetrize=symmetrize
-    )
+    values, offsets = np.concatenate(pasts), np.cumsum([0, *map(len, pasts)])
+    quantiles = decode_panel(model, values, offsets, horizon, context_lengths=context_lengths, symmetrize=symmetrize)
     free = quantiles  # at a clipped quantile all zeros would count as covered
     if clip:
-        quantiles = np.maximum(quantiles, zero_bound(np.concatenate(pasts), offsets)[:, None, None])
+        quantiles = np.maximum(quantiles, zero_bound(values, offsets)[:, None, None])
     seconds = time.perf_counter() - began
     median = quantiles[..., len(levels) // 2]
     mase, wql = mean_absolute_scaled_error(actual, median, scales), weighted_quantile_loss(actual, quantiles, levels)
@@ -72,6 +73,18 @@ def score_set(
         "rel_WQL": wql / weighted_quantile_loss(actual, np.repeat(naive[..., None], len(levels), -1), levels),
         "coverage_error": float(np.abs(coverage(actual, free) - levels).mean()),
     }
+
+
+def total_of(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Geometric means of the relative scores over sets, and the mean error of coverage."""
+    total = {key: float(geometric_mean(np.array([row[key] for row in rows]))) for key in ("rel_MASE", "rel_WQL")}
+    return total | {"coverage_error": float(np.mean([row["coverage_error"] for row in rows]))}
+
+
+def commit() -> str:
+    """Return the commit that figures are from."""
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip()
 
 
 def rolling(targets: list[np.ndarray], horizon: int, windows: int) -> list[np.ndarray]:
@@ -112,9 +125,7 @@ def main() -> None:
             "{set:30s} windows {windows:4d}  rel_MASE {rel_MASE:.3f}  rel_WQL {rel_WQL:.3f}  coverage error "
             "{coverage_error:.3f}".format(**row)
         )
-    total = {key: float(np.exp(np.mean(np.log([row[key] for row in rows])))) for key in ("rel_MASE", "rel_WQL")}
-    total["seconds"] = sum(row["seconds"] for row in rows)
-    total["coverage_error"] = float(np.mean([row["coverage_error"] for row in rows]))
+    total = total_of(rows) | {"seconds": sum(row["seconds"] for row in rows)}
     print("AGGREGATE " + "  ".join(f"{key} {value:.4f}" for key, value in total.items()))
     if args.json:
         args.json.write_text(json.dumps({"release": args.release, "total": total, "sets": rows}, indent=1))

@@ -15,13 +15,11 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
 from tsar.errors import OptionError
-
-Array = npt.NDArray[np.float64]
+from tsar.types import FloatArray
 
 MAX_HISTORY = 200
 MAX_SEASON = 24
@@ -33,8 +31,8 @@ LARGEST_RATIO = 10.0
 
 
 def forecast_theta(
-    past: Array, prediction_length: int, season_length: int, levels: Sequence[float], *, engine: str = "auto"
-) -> Array:
+    past: FloatArray, prediction_length: int, season_length: int, levels: Sequence[float], *, engine: str = "auto"
+) -> FloatArray:
     """Forecast one history by the Theta method (Assimakopoulos & Nikolopoulos, 2000).
 
     Parameters
@@ -64,8 +62,8 @@ def forecast_theta(
 
 
 def forecast_ets(
-    past: Array, prediction_length: int, season_length: int, levels: Sequence[float], *, engine: str = "auto"
-) -> Array:
+    past: FloatArray, prediction_length: int, season_length: int, levels: Sequence[float], *, engine: str = "auto"
+) -> FloatArray:
     """Forecast one history by exponential smoothing, its form chosen by the corrected Akaike criterion.
 
     Parameters, result and errors as in `forecast_theta`. The forms compared follow Hyndman et al. (2008): level, damped
@@ -91,10 +89,10 @@ def resolve_engine(engine: str) -> str:
     return engine
 
 
-Method = Callable[[Array, int, int, Array], Array]
+Method = Callable[[FloatArray, int, int, FloatArray], FloatArray]
 
 
-def _forecast(method: Method, past: Array, horizon: int, season: int, levels: Sequence[float]) -> Array:
+def _forecast(method: Method, past: FloatArray, horizon: int, season: int, levels: Sequence[float]) -> FloatArray:
     """Clean the history, take a long season off, forecast by `method`, and fall back to the last value."""
     wanted = np.asarray(levels, dtype=float)
     history = fill_gaps(past)[-MAX_HISTORY:] if season <= MAX_SEASON else fill_gaps(past)[-4 * season :]
@@ -105,7 +103,7 @@ def _forecast(method: Method, past: Array, horizon: int, season: int, levels: Se
     if len(history) < SHORTEST or span <= 1e-9 * max(np.abs(history).max(), 1e-300):
         return fallback
     season = season if season > 1 and len(history) >= 2 * season + 1 else 1
-    offset: Array | float = 0.0
+    offset: FloatArray | float = 0.0
     level = float(history.min())  # scaled, so that no optimiser meets tiny or huge numbers
     shift = 0.0 if level > 0 else level  # positive data stay positive: multiplicative forms need them so
     unit = max(float(span), float(history.max()) if level > 0 else 0.0)
@@ -117,20 +115,14 @@ def _forecast(method: Method, past: Array, horizon: int, season: int, levels: Se
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             quantiles = np.sort(method(scaled, horizon, season, wanted), -1) + offset
-    except (
-        ValueError,
-        ArithmeticError,
-        IndexError,
-        RuntimeError,
-        np.linalg.LinAlgError,
-    ):  # a fit that did not work out
+    except (ValueError, ArithmeticError, IndexError, RuntimeError):  # a fit that did not work out
         return fallback
     quantiles = quantiles * unit + shift
     is_sane = np.isfinite(quantiles).all() and np.abs(quantiles - history[-1]).max() <= LARGEST_RATIO * span
     return quantiles if is_sane else fallback
 
 
-def fill_gaps(past: Array) -> Array:
+def fill_gaps(past: FloatArray) -> FloatArray:
     """Trim missing ends of a history (N,) and fill its gaps linearly; empty if nothing is observed."""
     known = np.flatnonzero(np.isfinite(past))
     if not len(known):
@@ -139,14 +131,14 @@ def fill_gaps(past: Array) -> Array:
     return np.interp(inside, known, past[known])
 
 
-def _random_walk(history: Array, horizon: int, levels: Array) -> Array:
+def _random_walk(history: FloatArray, horizon: int, levels: FloatArray) -> FloatArray:
     step = np.sqrt(np.mean(np.diff(history) ** 2)) if len(history) > 1 else 0.0
     spread = step * np.sqrt(np.arange(1, horizon + 1))
-    result: Array = history[-1] + spread[:, None] * norm.ppf(levels)
+    result: FloatArray = history[-1] + spread[:, None] * norm.ppf(levels)
     return result
 
 
-def _take_season_off(history: Array, season: int, horizon: int) -> tuple[Array, Array]:
+def _take_season_off(history: FloatArray, season: int, horizon: int) -> tuple[FloatArray, FloatArray]:
     """Return the history without its season, and the season to come (horizon, 1)."""
     from statsmodels.tsa.seasonal import STL
 
@@ -155,20 +147,19 @@ def _take_season_off(history: Array, season: int, horizon: int) -> tuple[Array, 
     return history - seasonal, ahead[:, None]
 
 
-def _statsmodels_theta(history: Array, horizon: int, season: int, levels: Array) -> Array:
+def _statsmodels_theta(history: FloatArray, horizon: int, season: int, levels: FloatArray) -> FloatArray:
     from statsmodels.tsa.forecasting.theta import ThetaModel
 
-    has_season = season > 1
     method = "auto" if history.min() > 0 else "additive"
-    fitted = ThetaModel(history, period=max(season, 1), deseasonalize=has_season, method=method).fit(disp=False)
+    fitted = ThetaModel(history, period=season, deseasonalize=season > 1, method=method).fit(disp=False)
     centre = np.asarray(fitted.forecast(horizon))
     # the law of simple exponential smoothing with drift, which Theta is (Hyndman & Billah, 2003)
     spread = np.sqrt(fitted.sigma2 * (1 + np.arange(horizon) * fitted.params["alpha"] ** 2))
-    result: Array = centre[:, None] + spread[:, None] * norm.ppf(levels)
+    result: FloatArray = centre[:, None] + spread[:, None] * norm.ppf(levels)
     return result
 
 
-def _statsmodels_ets(history: Array, horizon: int, season: int, levels: Array) -> Array:
+def _statsmodels_ets(history: FloatArray, horizon: int, season: int, levels: FloatArray) -> FloatArray:
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
     seasons: list[str | None] = [None] if season == 1 else [None, "add"]
@@ -194,23 +185,23 @@ def _statsmodels_ets(history: Array, horizon: int, season: int, levels: Array) -
     prediction = best.get_prediction(start=len(history), end=len(history) + horizon - 1, **{seed: 0})
     centre = np.asarray(prediction.predicted_mean)
     upper = np.asarray(prediction.pred_int(alpha=0.2))[:, 1]
-    result: Array = centre[:, None] + ((upper - centre) / norm.ppf(0.9))[:, None] * norm.ppf(levels)
+    result: FloatArray = centre[:, None] + ((upper - centre) / norm.ppf(0.9))[:, None] * norm.ppf(levels)
     return result
 
 
-def _statsforecast_theta(history: Array, horizon: int, season: int, levels: Array) -> Array:
+def _statsforecast_theta(history: FloatArray, horizon: int, season: int, levels: FloatArray) -> FloatArray:
     from statsforecast.models import AutoTheta
 
     return _from_intervals(AutoTheta(season_length=season), history, horizon, levels)
 
 
-def _statsforecast_ets(history: Array, horizon: int, season: int, levels: Array) -> Array:
+def _statsforecast_ets(history: FloatArray, horizon: int, season: int, levels: FloatArray) -> FloatArray:
     from statsforecast.models import AutoETS
 
     return _from_intervals(AutoETS(season_length=season), history, horizon, levels)
 
 
-def _from_intervals(model: Any, history: Array, horizon: int, levels: Array) -> Array:
+def _from_intervals(model: Any, history: FloatArray, horizon: int, levels: FloatArray) -> FloatArray:
     """Quantiles of a statsforecast model, from its central intervals."""
     widths = sorted({round(abs(2 * level - 1) * 100, 6) for level in levels if level != 0.5}) or [80.0]
     answer = model.forecast(y=history, h=horizon, level=widths)
@@ -218,5 +209,5 @@ def _from_intervals(model: Any, history: Array, horizon: int, levels: Array) -> 
     for level in levels:
         width = round(abs(2 * level - 1) * 100, 6)
         columns.append(answer["mean"] if level == 0.5 else answer[f"{'lo' if level < 0.5 else 'hi'}-{width}"])
-    result: Array = np.stack(columns, -1).astype(float)
+    result: FloatArray = np.stack(columns, -1).astype(float)
     return result

@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(options, text, exit_code=1)
 
 
+_WITH_OPTIONS: dict[str, Any] = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+"""How the parsers of commands with many options are made."""
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
     parser = argparse.ArgumentParser(
@@ -81,8 +85,7 @@ def _add_forecast(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "forecast",
         parents=[common],
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **_WITH_OPTIONS,
         help="forecast every series of a CSV or parquet file",
         description="Forecast every series of a CSV or parquet file with one row per item and timestamp.",
         epilog="example:\n  tsar forecast sales.csv --prediction-length 24 --output forecast.csv --plot forecast.png",
@@ -238,8 +241,7 @@ def _add_benchmark(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "benchmark",
         parents=[common],
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **_WITH_OPTIONS,
         help="score models on evaluation sets, against simple baselines",
         description="Score models on evaluation sets, against simple baselines: seasonal-naive, theta, ets.\n"
         "The table on standard output is Markdown; docs/benchmark.md explains it and the format of sets.",
@@ -300,8 +302,7 @@ def _add_pretrain(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "pretrain",
         parents=[common],
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **_WITH_OPTIONS,
         help="train a model from a recipe",
         description="Train a model from a recipe; run again after an interruption, it goes on where it stopped.\n"
         "On several processes: torchrun or accelerate launch … -m tsar.cli pretrain RECIPE",

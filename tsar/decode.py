@@ -18,10 +18,10 @@ from torch import Tensor
 
 from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder
+from tsar.scaling import Z_LIMIT
 from tsar.tokenizers.period import Period
 from tsar.windows import make_batches
 
-Z_LIMIT = 30.0  # sinh(30) = 5e12 deviations: a bound against overflow, far outside of any forecast
 NODES = 15  # equally likely values a direction of the pool; the deciles 1, 3, 5, 7, 9 are among them
 ROWS_POOLED = 16  # windows whose paths are pooled at once: bounds the memory
 POINTS_PER_BATCH = {"cpu": 1 << 18, "cuda": 1 << 21}

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from joblib import Parallel, delayed
 
 from tsar.classical import forecast_ets, forecast_theta
+from tsar.types import FloatArray, IntArray
 
-Array = npt.NDArray[np.float64]
-Offsets = npt.NDArray[np.int64]
-Decode = Callable[[Array, Offsets], Array]
+Decode = Callable[[FloatArray, IntArray], FloatArray]
 
 FOLDS = 2
 """Backtests a series, one horizon apart."""
@@ -35,8 +33,14 @@ ITEMS_PER_JOB = 32
 
 
 def join_classical(
-    quantiles: Array, values: Array, offsets: Offsets, season_length: int, decode: Decode, *, engine: str = "auto"
-) -> Array:
+    quantiles: FloatArray,
+    values: FloatArray,
+    offsets: IntArray,
+    season_length: int,
+    decode: Decode,
+    *,
+    engine: str = "auto",
+) -> FloatArray:
     """Move the quantiles (I, F, Q) of the model so that their median is the weighted centre of model, Theta and ETS.
 
     Parameters
@@ -75,20 +79,20 @@ def join_classical(
         [quantiles[..., middle], *_classical_centres(values, offsets, horizon, season_length, engine)], -1
     )
     centre = np.einsum("ifm,im->if", centres, weights)
-    moved: Array = quantiles + (centre - quantiles[..., middle])[..., None]
+    moved: FloatArray = quantiles + (centre - quantiles[..., middle])[..., None]
     return np.where(np.isfinite(moved), moved, quantiles)
 
 
-def backtest_weights(errors: Array) -> Array:
+def backtest_weights(errors: FloatArray) -> FloatArray:
     """Weights (I, M) from backtest errors (I, M): prior times inverse error; the prior where nothing was tested."""
     tested = (errors > 0).any(1, keepdims=True)
     floor = np.where(tested, 0.05 * errors.mean(1, keepdims=True), 1.0)
     weights = PRIOR_WEIGHTS * np.where(tested, np.maximum(errors, floor), 1.0) ** -SHARPNESS
-    result: Array = weights / weights.sum(1, keepdims=True)
+    result: FloatArray = weights / weights.sum(1, keepdims=True)
     return result
 
 
-def cut_ends(values: Array, offsets: Offsets, cut: int, shortest: int) -> tuple[Array, Offsets]:
+def cut_ends(values: FloatArray, offsets: IntArray, cut: int, shortest: int) -> tuple[FloatArray, IntArray]:
     """The panel without the last `cut` points of each series; series left with fewer than `shortest` become empty."""
     lengths = np.diff(offsets) - cut
     lengths = np.where(lengths >= shortest, lengths, 0)
@@ -97,13 +101,15 @@ def cut_ends(values: Array, offsets: Offsets, cut: int, shortest: int) -> tuple[
     return values[index], starts
 
 
-def _ends(values: Array, offsets: Offsets, back: int, length: int) -> Array:
+def _ends(values: FloatArray, offsets: IntArray, back: int, length: int) -> FloatArray:
     """(I, length) values from `back` points before the end of each series; NaN before its beginning."""
     place = offsets[1:, None] - back + np.arange(length)
     return np.where(place >= offsets[:-1, None], values[np.clip(place, 0, len(values) - 1)], np.nan)
 
 
-def _classical_centres(values: Array, offsets: Offsets, horizon: int, season: int, engine: str) -> list[Array]:
+def _classical_centres(
+    values: FloatArray, offsets: IntArray, horizon: int, season: int, engine: str
+) -> list[FloatArray]:
     """Medians (I, F) of Theta and of ETS, many series at a time on all cores."""
     items = np.arange(len(offsets) - 1)
     parts = np.array_split(items, max(len(items) // ITEMS_PER_JOB, 1))
@@ -113,7 +119,7 @@ def _classical_centres(values: Array, offsets: Offsets, horizon: int, season: in
     return [done[:, 0], done[:, 1]]
 
 
-def _centres_of(histories: list[Array], horizon: int, season: int, engine: str) -> Array:
+def _centres_of(histories: list[FloatArray], horizon: int, season: int, engine: str) -> FloatArray:
     methods = (forecast_theta, forecast_ets)
     centres = [[method(past, horizon, season, [0.5], engine=engine)[:, 0] for method in methods] for past in histories]
     return np.array(centres).reshape(len(histories), len(methods), horizon)

@@ -7,10 +7,8 @@ once.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-Offsets = npt.NDArray[np.int64]
+from tsar.types import FloatArray, IntArray
 
 SEASONS_IN_CONTEXT = 8
 """With fewer seasons than this in the context, a coarse view pays."""
@@ -30,7 +28,9 @@ def coarse_rate(season_length: int, context_length: int) -> int:
     return max(rates, default=1)
 
 
-def downsample(values: Array, offsets: Offsets, rate: int, *, longer_than: int = 0) -> tuple[Array, Offsets]:
+def downsample(
+    values: FloatArray, offsets: IntArray, rate: int, *, longer_than: int = 0
+) -> tuple[FloatArray, IntArray]:
     """Average runs of `rate` points of every series, counted from its end; a shorter rest at its beginning is dropped.
 
     Parameters
@@ -60,7 +60,7 @@ def downsample(values: Array, offsets: Offsets, rate: int, *, longer_than: int =
     return np.where(number > 0, mean, np.nan), coarse
 
 
-def follow_coarse(quantiles: Array, coarse: Array, rate: int, weight: float = COARSE_WEIGHT) -> Array:
+def follow_coarse(quantiles: FloatArray, coarse: FloatArray, rate: int, weight: float = COARSE_WEIGHT) -> FloatArray:
     """Move the quantiles (I, F, Q) toward the level of the coarse forecast; their spread and fine shape stay.
 
     Parameters
@@ -82,11 +82,11 @@ def follow_coarse(quantiles: Array, coarse: Array, rate: int, weight: float = CO
     left = np.minimum(place.astype(int), max(runs - 2, 0))
     right = np.minimum(left + 1, runs - 1)
     smooth = shift[:, left] + (place - left) * (shift[:, right] - shift[:, left])
-    moved: Array = quantiles + weight * np.nan_to_num(smooth)[..., None]
+    moved: FloatArray = quantiles + weight * np.nan_to_num(smooth)[..., None]
     return moved
 
 
-def zero_bound(values: Array, offsets: Offsets) -> Array:
+def zero_bound(values: FloatArray, offsets: IntArray) -> FloatArray:
     """Lower bound (I,) of each series: 0 if it was never negative, -inf otherwise or without an observed value."""
     bounds = np.full(len(offsets) - 1, -np.inf)
     filled = offsets[1:] > offsets[:-1]

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from tsar.model.decoder import Decoder
+from tsar.scaling import Z_LIMIT
 from tsar.training.objectives import encode_windows
-
-Z_LIMIT = 30.0  # as in tsar.decode
 
 
 @dataclass(frozen=True)

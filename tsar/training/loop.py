@@ -132,13 +132,13 @@ class _Run:
         sampler = BlockSampler(recipe.data, recipe.seed, corpus, accelerator.device)
         pool = Pool(sampler, max(shape.context_length for shape in recipe.shapes) + recipe.model.output_length)
         decoder = Decoder(recipe.model)
-        if recipe.init_from is not None:
+        checkpoint = find_checkpoint(run_dir)
+        if recipe.init_from is not None and checkpoint is None:
             _start_from(decoder, recipe.init_from)
         objective = NextPatches(decoder, smooth_weight=train.smooth_weight).to(accelerator.device)
         optimizer = make_optimizer(objective, recipe.optim)
         ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
         state = RunState()
-        checkpoint = find_checkpoint(run_dir)
         if checkpoint is not None and not resume:
             raise CheckpointError(
                 f"{run_dir} already holds checkpoints.",
@@ -231,11 +231,8 @@ class _Run:
         """Mean loss of this process's rows."""
         bf16 = self.recipe.train.precision == "bf16"
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
-            if self.teacher is None:
-                mean: Tensor = self.wrapped(windows, visible).mean()
-            else:
-                guide = self.teacher(windows, visible)
-                mean = self.wrapped(windows, visible, guide, self.recipe.teacher_share).mean()
+            guide = self.teacher(windows, visible) if self.teacher is not None else None
+            mean: Tensor = self.wrapped(windows, visible, guide, self.recipe.teacher_share).mean()
         return mean
 
     def compile_shapes(self) -> None:
@@ -313,7 +310,7 @@ def corrupt_windows(recipe: Recipe, shape: Shape, windows: Tensor, generator: to
 
 def _start_from(decoder: Decoder, release: str) -> None:
     """Load the weights of a release into a fresh decoder."""
-    given = read_decoder(read_folder(Path(release)), release)
+    given = _read_release(release)
     if given.config != replace(
         decoder.config, context_length=given.config.context_length, max_span=given.config.max_span
     ):
@@ -321,8 +318,12 @@ def _start_from(decoder: Decoder, release: str) -> None:
     decoder.load_state_dict(given.state_dict())
 
 
+def _read_release(release: str) -> Decoder:
+    return read_decoder(read_folder(Path(release)), release)
+
+
 def _find_teacher(release: str, student: Decoder, device: torch.device) -> Teacher:
-    teacher = read_decoder(read_folder(Path(release)), release).to(device)
+    teacher = _read_release(release).to(device)
     problem = incompatibility(student, teacher)
     if problem:
         raise RecipeError(f"teacher: {release} does not fit: {problem}.", code="recipe.bad_value")
