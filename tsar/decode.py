@@ -52,8 +52,8 @@ def decode_panel(
     context_lengths
         Longest context, in points; with several, the forecasts from each are averaged.
     symmetrize
-        Average the forecast f(x) with that of the mirrored series, -f(-x). It is then exactly odd: the mirrored series
-        has the mirrored forecast.
+        Average the forecast f(x) with that of the mirrored series, -f(-x). It is then odd up to rounding: the mirrored
+        series has the mirrored forecast.
     rows_per_batch
         Windows in a batch; None: as many as `POINTS_PER_BATCH` allows.
     advance
