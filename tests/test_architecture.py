@@ -24,7 +24,7 @@ LAYERS = (
     ("heads",),
     ("model",),
     ("forecast",),
-    ("decode", "ensemble"),
+    ("decode", "ensemble", "covariates"),
     ("registry",),
     ("hub",),
     ("forecaster",),

@@ -28,6 +28,14 @@ CODES: Mapping[str, str] = MappingProxyType(
         "frame.infinite_target": "a target value is infinite",
         "frame.gap": "rows are missing and gaps='raise' refuses to insert them",
         "frame.too_many_gaps": "closing the gaps would need far more rows than were given",
+        # covariates
+        "covariate.missing_future": "future covariates are named but future_df was not given",
+        "covariate.short_future": "future_df lacks rows of timestamps that are to be forecast",
+        "covariate.unexpected_column": "future_df has a column that no option names",
+        "covariate.unknown_category": "a future covariate has a category that the history does not have",
+        "covariate.too_many_categories": "a covariate has too many categories to be one",
+        "covariate.not_static": "a static covariate changes within an item",
+        "covariate.bad_column": "a covariate holds values that cannot be used",
         # frequency: what is wrong with the time axis
         "frequency.unknown_alias": "the text is not a pandas frequency alias",
         "frequency.unsupported": "a valid frequency that these timestamps, or tsar, cannot use",
@@ -125,6 +133,10 @@ class TsarError(Exception):
 
 class FrameError(TsarError, ValueError):
     """The user's frame cannot be used as it is."""
+
+
+class CovariateError(TsarError, ValueError):
+    """A covariate cannot be used as it is."""
 
 
 class FrequencyError(TsarError, ValueError):

@@ -13,11 +13,23 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
+from tsar.covariates import METHODS, CovariateEffect, apply_effect, learn_effect
 from tsar.decode import decode_panel
 from tsar.ensemble import join_classical
-from tsar.errors import NotFittedError, OptionError, ReleaseError, TsarWarning
+from tsar.errors import CovariateError, NotFittedError, OptionError, ReleaseError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
-from tsar.frame import Panel, make_forecast_frame, normalize_frame, panel_from_bytes, panel_to_bytes
+from tsar.frame import (
+    CovariateColumns,
+    Covariates,
+    Panel,
+    add_calendar,
+    calendar_columns,
+    make_forecast_frame,
+    normalize_frame,
+    panel_from_bytes,
+    panel_to_bytes,
+    read_future,
+)
 from tsar.freq import season_length
 from tsar.hub import load_model, release_files, resolve_device
 from tsar.logging import progress_bar
@@ -27,6 +39,7 @@ from tsar.storage import read_folder, write_folder
 
 MODEL_FOLDER = "model"
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_CALLER_OF_FIT = 3
 _CALLER_OF_PREDICT = 4  # warnings point there: a function here, Forecaster._forecast, predict, caller
 
 
@@ -65,13 +78,27 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         ``"classical"``: the median from the model, Theta and ETS together, weighted series by series by rolling
         backtests; the spread stays the model's. Some thousand times slower (faster with the extra ``classical``). None:
         the model alone.
+    past_covariates, future_covariates, static_covariates
+        Names of columns that go along with the target: known up to the cutoff, known ahead (their future comes as
+        `future_df` to `predict`), one value per item. Numbers, or text for categories; NaN where not known. What they
+        hold beyond the model's expectation explains its errors on rolling backtests of the history; those that do not
+        help there are dropped or shrunk, with a warning if nothing is left. See docs/covariates.md.
+    calendar, holidays
+        Make covariates from the timestamps: weekday, place in the month and year, working days; holidays of a country
+        by its code (needs the package ``holidays``).
+    covariate_method
+        ``"ridge"``, ``"gradient_boosting"``, or ``"auto"``: the better of them on backtests.
+    gap
+        Steps between the end of the history and the first forecast (lead time).
     random_state
-        Kept for the interface; the forecast is deterministic.
+        For what is sampled; the forecast itself is deterministic.
 
     Attributes
     ----------
     panel_ : Panel
         What `fit` remembers: the clean history of every series.
+    covariate_effect_ : CovariateEffect
+        What `fit` learned of the covariates: gain, importance, which are kept. Only with covariates.
     n_features_in_ : int
         1, the target.
 
@@ -98,6 +125,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         downsample: int | str = "auto",
         non_negative: bool | str = "auto",
         ensemble: str | None = None,
+        past_covariates: Sequence[str] = (),
+        future_covariates: Sequence[str] = (),
+        static_covariates: Sequence[str] = (),
+        calendar: bool = False,
+        holidays: str | None = None,
+        covariate_method: str = "auto",
+        gap: int = 0,
         random_state: int | None = None,
     ) -> None:
         self.model = model
@@ -114,6 +148,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.downsample = downsample
         self.non_negative = non_negative
         self.ensemble = ensemble
+        self.past_covariates = past_covariates
+        self.future_covariates = future_covariates
+        self.static_covariates = static_covariates
+        self.calendar = calendar
+        self.holidays = holidays
+        self.covariate_method = covariate_method
+        self.gap = gap
         self.random_state = random_state
 
     def fit(self, df: Any, y: None = None) -> Forecaster:
@@ -139,10 +180,18 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self._validate_options()
         self.panel_ = self._panel(df)
         self.n_features_in_ = 1
+        if self.panel_.covariates is not None:
+            model = load_model(self.model, resolve_device(self.device))
+            self.covariate_effect_ = self._learn_covariates(model, self.panel_, self.panel_.covariates)
         return self
 
     def predict(
-        self, df: Any = None, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None
+        self,
+        df: Any = None,
+        *,
+        future_df: Any = None,
+        prediction_length: int | None = None,
+        quantile_levels: Sequence[float] | None = None,
     ) -> Any:
         """Forecast what follows the history.
 
@@ -150,6 +199,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         ----------
         df
             Other series to forecast instead of those given to `fit`; same columns. Nothing is remembered.
+        future_df
+            The future covariates: a row for every item and timestamp that is forecast (those within `gap` as well).
         prediction_length, quantile_levels
             Instead of those of the constructor, for this call.
 
@@ -171,21 +222,26 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         levels = self._levels(quantile_levels)
         model = load_model(self.model, resolve_device(self.device))
         panel = self._fitted_panel() if df is None else self._panel(df)  # frame -> series
-        forecast = self._forecast(model, panel, prediction_length)  # -> windows -> tokens -> model -> distribution
+        forecast = self._forecast(model, panel, prediction_length, future_df)  # -> windows -> … -> distribution
         return make_forecast_frame(  # distribution -> frame
             panel, forecast.at(levels), levels, forecast.median, id_column=self.id_column,
-            timestamp_column=self.timestamp_column, target_name=self.target,
+            timestamp_column=self.timestamp_column, target_name=self.target, gap=self.gap,
         )  # fmt: skip
 
     def predict_quantiles(
-        self, df: Any = None, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None
+        self,
+        df: Any = None,
+        *,
+        future_df: Any = None,
+        prediction_length: int | None = None,
+        quantile_levels: Sequence[float] | None = None,
     ) -> Forecast:
         """Forecast as numbers: a `Forecast` of the ascending levels; parameters and errors as in `predict`."""
         self._validate_options()
         levels = sorted(self._levels(quantile_levels))
         model = load_model(self.model, resolve_device(self.device))
         panel = self._fitted_panel() if df is None else self._panel(df)
-        forecast = self._forecast(model, panel, prediction_length)
+        forecast = self._forecast(model, panel, prediction_length, future_df)
         return Forecast(forecast.at(levels), np.asarray(levels), forecast.lower)
 
     def save(self, folder: str | Path) -> None:
@@ -218,27 +274,88 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if "history.bin" in files:
             forecaster.panel_ = panel_from_bytes(files["history.bin"])
             forecaster.n_features_in_ = 1
+            if forecaster.panel_.covariates is not None:  # quicker to learn again than to keep
+                model = load_model(forecaster.model, resolve_device(forecaster.device))
+                forecaster.covariate_effect_ = forecaster._learn_covariates(
+                    model, forecaster.panel_, forecaster.panel_.covariates
+                )
         return forecaster
 
-    def _forecast(self, model: Decoder, panel: Panel, prediction_length: int | None) -> Forecast:
-        """Windows -> tokens -> model -> distribution; then what the whole history adds."""
-        horizon, values, offsets = self._horizon(panel, prediction_length), panel.values, panel.offsets
-        season = season_length(panel.freq)
-        contexts = self._contexts(model)
+    def _forecast(self, model: Decoder, panel: Panel, prediction_length: int | None, future_df: Any) -> Forecast:
+        """Windows -> tokens -> model -> distribution; then what the whole history and the covariates add."""
+        horizon = self.gap + self._horizon(panel, prediction_length)
+        future = self._future(panel, future_df, horizon)
         with progress_bar(total=panel.num_items, desc="forecast", unit="series", delay=2.0) as bar:
-            decode = partial(
-                decode_panel, model, context_lengths=contexts, symmetrize=self.symmetrize,
-                rows_per_batch=None if self.batch_size == "auto" else int(self.batch_size),
-            )  # fmt: skip
-            quantiles = decode(values, offsets, horizon, advance=bar.update)
-        rate = coarse_rate(season, max(contexts)) if self.downsample == "auto" else int(self.downsample)
+            decode = self._decode(model)
+            quantiles = self._refine(model, panel, decode(panel.values, panel.offsets, horizon, advance=bar.update))
+        if panel.covariates is not None:
+            is_fitted = panel is getattr(self, "panel_", None)
+            effect = self.covariate_effect_ if is_fitted else self._learn_covariates(model, panel, panel.covariates)
+            quantiles = apply_effect(effect, quantiles, decode, panel.values, panel.offsets, panel.covariates, future)
+        _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
+        return Forecast(quantiles[:, self.gap :], np.asarray(model.config.quantile_levels), self._lower_bound(panel))
+
+    def _decode(self, model: Decoder) -> Any:
+        return partial(
+            decode_panel, model, context_lengths=self._contexts(model), symmetrize=self.symmetrize,
+            rows_per_batch=None if self.batch_size == "auto" else int(self.batch_size),
+        )  # fmt: skip
+
+    def _refine(self, model: Decoder, panel: Panel, quantiles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Add a coarse view of long seasons, and classical partners."""
+        season, horizon = season_length(panel.freq), quantiles.shape[1]
+        decode, longest = self._decode(model), max(self._contexts(model))
+        rate = coarse_rate(season, longest) if self.downsample == "auto" else int(self.downsample)
         if rate > 1:
-            coarse = downsample(values, offsets, rate, longer_than=max(contexts))
+            coarse = downsample(panel.values, panel.offsets, rate, longer_than=longest)
             quantiles = follow_coarse(quantiles, decode(*coarse, -(-horizon // rate)), rate)
         if self.ensemble == "classical":
-            quantiles = join_classical(quantiles, values, offsets, season, partial(decode, prediction_length=horizon))
-        _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
-        return Forecast(quantiles, np.asarray(model.config.quantile_levels), self._lower_bound(panel))
+            forecast = partial(decode, prediction_length=horizon)
+            quantiles = join_classical(quantiles, panel.values, panel.offsets, season, forecast)
+        return quantiles
+
+    def _learn_covariates(self, model: Decoder, panel: Panel, covariates: Covariates) -> CovariateEffect:
+        effect = learn_effect(
+            self._decode(model), panel.values, panel.offsets, covariates,
+            self.gap + self._horizon(panel, None), context_length=max(self._contexts(model)),
+            season_length=season_length(panel.freq), method=self.covariate_method, seed=self.random_state or 0,
+        )  # fmt: skip
+        if effect.method == "none":
+            text = "the covariates did not lower the error on backtests of the history and are not used"
+            warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT)
+        return effect
+
+    def _future(self, panel: Panel, future_df: Any, horizon: int) -> npt.NDArray[np.float64]:
+        """Covariates that are known ahead, (C, I, F)."""
+        wanted = self._covariate_columns()
+        parts = [np.empty((0, panel.num_items, horizon))]
+        if wanted.future:
+            parts.append(
+                read_future(
+                    future_df, panel, wanted, horizon, id_column=self.id_column, timestamp_column=self.timestamp_column,
+                    known_columns=[self.target, *wanted.past, *wanted.static],
+                )
+            )  # fmt: skip
+        elif future_df is not None:
+            raise CovariateError(
+                "future_df is given, and no column is named in future_covariates",
+                code="covariate.unexpected_column",
+                hint="name the columns that are known ahead: Forecaster(future_covariates=[...])",
+            )
+        if self.calendar or self.holidays is not None:
+            stamps = panel.future_timestamps(horizon)
+            columns = calendar_columns(stamps, panel.freq, calendar=self.calendar, holidays=self.holidays)[1]
+            parts.append(columns.reshape(len(columns), panel.num_items, horizon))
+        return np.concatenate(parts)
+
+    def _covariate_columns(self) -> CovariateColumns:
+        names = {}
+        for kind in ("past", "future", "static"):
+            given = getattr(self, f"{kind}_covariates")
+            if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+                raise OptionError(f"{kind}_covariates must be a list of names, got {given!r}.", code="option.invalid")
+            names[kind] = tuple(given)
+        return CovariateColumns(**names)
 
     def _lower_bound(self, panel: Panel) -> npt.NDArray[np.float64] | None:
         if self.non_negative == "auto":
@@ -250,9 +367,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return [int(length) for length in np.atleast_1d(np.asarray(wanted))]
 
     def _panel(self, df: Any) -> Panel:
-        return normalize_frame(
-            df, id_column=self.id_column, timestamp_column=self.timestamp_column, target=self.target, freq=self.freq
-        )
+        panel = normalize_frame(
+            df, id_column=self.id_column, timestamp_column=self.timestamp_column, target=self.target, freq=self.freq,
+            covariates=self._covariate_columns(),
+        )  # fmt: skip
+        if not self.calendar and self.holidays is None:
+            return panel
+        return add_calendar(panel, calendar=self.calendar, holidays=self.holidays)
 
     def _fitted_panel(self) -> Panel:
         if not hasattr(self, "panel_"):
@@ -286,8 +407,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             *(("context_length", length, None) for length in contexts),
             ("batch_size", self.batch_size, "auto"),
             ("downsample", self.downsample, "auto"),
+            ("gap", self.gap, 0),
         ):
-            if value is default or (isinstance(value, str) and value == default):
+            if value is default or (isinstance(value, (str, int)) and not isinstance(value, bool) and value == default):
                 continue
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
                 text = f"{name} must be a whole number from 1, or {default!r}, got {value!r}."
@@ -296,6 +418,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             "symmetrize": (True, False),
             "non_negative": (True, False, "auto"),
             "ensemble": (None, "classical"),
+            "calendar": (True, False),
+            "covariate_method": METHODS,
         }
         for name, allowed in choices.items():
             value = getattr(self, name)

@@ -1,17 +1,24 @@
 """Frames: the only place that touches a user's columns. Check what comes in, assemble what goes out."""
 
 from tsar.frame.assemble import make_forecast_frame, quantile_column
+from tsar.frame.calendar import add_calendar, calendar_columns
+from tsar.frame.covariates import CovariateColumns, Covariates, read_future
 from tsar.frame.normalize import normalize_frame
 from tsar.frame.panel import FrameReport, Panel, Series
 from tsar.frame.store import panel_from_bytes, panel_to_bytes
 
 __all__ = [
+    "CovariateColumns",
+    "Covariates",
     "FrameReport",
     "Panel",
     "Series",
+    "add_calendar",
+    "calendar_columns",
     "make_forecast_frame",
     "normalize_frame",
     "panel_from_bytes",
     "panel_to_bytes",
     "quantile_column",
+    "read_future",
 ]

@@ -29,6 +29,7 @@ def make_forecast_frame(
     id_column: str | None = "item_id",
     timestamp_column: str = "timestamp",
     target_name: str = "target",
+    gap: int = 0,
 ) -> Any:
     """Make the long frame of a forecast.
 
@@ -46,6 +47,8 @@ def make_forecast_frame(
         Names of the first two columns; None for the id column gives ``"item_id"``.
     target_name : str
         Name of the target, repeated in the column ``target_name``.
+    gap : int
+        Stamps between the history and the first step of the forecast.
 
     Returns
     -------
@@ -67,7 +70,10 @@ def make_forecast_frame(
     _check_names(names, level_names)
     num_items, prediction_length = median.shape
     frame = pd.DataFrame(quantiles.reshape(num_items * prediction_length, len(level_names)), columns=level_names)
-    frame.insert(0, names[1], panel.future_timestamps(prediction_length))
+    stamps = panel.future_timestamps(gap + prediction_length)
+    if gap:
+        stamps = stamps[np.arange(len(stamps)) % (gap + prediction_length) >= gap]
+    frame.insert(0, names[1], stamps)
     frame.insert(1, names[2], target_name)
     frame.insert(2, names[3], median.reshape(-1))
     items = np.repeat(np.arange(num_items), prediction_length)

@@ -80,7 +80,7 @@ class Columns:
 # ----------------------------------------------------------------------------------------------------------- tables
 
 
-def read_table(df: Any, id_column: str | None, timestamp_column: str, target: str) -> nw.DataFrame[Any]:
+def read_table(df: Any, id_column: str | None, timestamp_column: str, *others: str) -> nw.DataFrame[Any]:
     """Return just the columns that are needed, of a frame of any supported library.
 
     Raises
@@ -100,7 +100,7 @@ def read_table(df: Any, id_column: str | None, timestamp_column: str, target: st
         ) from error
     if frame.implementation.value not in _KINDS:
         raise _not_a_frame(df)
-    wanted = [name for name in (id_column, timestamp_column, target) if name is not None]
+    wanted = [name for name in (id_column, timestamp_column, *others) if name is not None]
     _check_columns(frame.collect_schema().names(), wanted)
     selected = frame.select(wanted)
     table = selected.collect() if isinstance(selected, nw.LazyFrame) else selected
@@ -139,8 +139,8 @@ def read_columns(table: nw.DataFrame[Any], id_column: str | None, timestamp_colu
         stamps = stamps.cast(nw.Datetime("ms"))
     return Columns(
         ids=None if id_column is None else _ids_to_pandas(table[id_column]),
-        stamps=_to_pandas(stamps),
-        target=_to_pandas(values),
+        stamps=to_pandas(stamps),
+        target=to_pandas(values),
         names=(id_column, timestamp_column, target),
         stamps_are_dates=table[timestamp_column].dtype == nw.Date,
     )
@@ -165,16 +165,16 @@ def item_ids_of(ids: nw.Series[Any]) -> ObjectArray:
 
 def _ids_to_pandas(ids: nw.Series[Any]) -> pd.Series:
     try:
-        return _to_pandas(ids)
+        return to_pandas(ids)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise _bad_id(ids.dtype) from error
 
 
-def _to_pandas(column: nw.Series[Any]) -> pd.Series:
+def to_pandas(column: nw.Series[Any]) -> pd.Series:
     """Values as numpy holds them; by way of a frame, since an arrow column alone loses its time zone."""
     in_pandas: pd.Series = column.to_frame().to_pandas().iloc[:, 0]
     if isinstance(in_pandas.dtype, pd.ArrowDtype):
-        return _to_pandas(nw.from_native(pa.table([pa.array(in_pandas.array)], names=["column"]))["column"])
+        return to_pandas(nw.from_native(pa.table([pa.array(in_pandas.array)], names=["column"]))["column"])
     return in_pandas
 
 

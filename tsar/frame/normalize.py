@@ -13,6 +13,7 @@ from pandas.tseries.offsets import BaseOffset
 
 from tsar.errors import FrameError, FrequencyError, OptionError, TsarWarning
 from tsar.frame.columns import Columns, make_source, read_columns, read_ids, read_stamps, read_table, read_target
+from tsar.frame.covariates import CovariateColumns, read_covariates
 from tsar.frame.panel import FrameReport, Panel
 from tsar.freq import TimeGrid, infer_freq, make_grid
 from tsar.freq.grid import dtype_of, integers, ticks_per_day
@@ -33,6 +34,7 @@ def normalize_frame(
     target: str = "target",
     freq: str | int | BaseOffset | timedelta | None = None,
     gaps: Literal["fill", "raise"] = "fill",
+    covariates: CovariateColumns | None = None,
 ) -> Panel:
     """Turn a long frame, one row per item and stamp, into a panel of series on regular grids.
 
@@ -54,6 +56,8 @@ def normalize_frame(
         needs three rows.
     gaps : {"fill", "raise"}
         What to do about missing rows: insert them with a missing value and warn, or refuse.
+    covariates : CovariateColumns or None
+        Columns to read besides the target.
 
     Returns
     -------
@@ -75,17 +79,20 @@ def normalize_frame(
     FrequencyError
         ``frequency.unknown_alias``, ``frequency.unsupported``, ``frequency.cannot_infer``, ``frequency.irregular``,
         ``frequency.mixed``, ``frequency.off_grid``, ``frequency.out_of_range``.
+    CovariateError
+        ``covariate.bad_column``, ``covariate.too_many_categories``, ``covariate.not_static``.
     OptionError
         ``option.invalid`` for another value of `gaps`, or one name for two columns.
     """
-    _validate_options(id_column, timestamp_column, target, gaps)
-    table = read_table(df, id_column, timestamp_column, target)
+    wanted = covariates or CovariateColumns()
+    _validate_options(id_column, timestamp_column, target, gaps, wanted)
+    table = read_table(df, id_column, timestamp_column, target, *wanted.names)
     columns = read_columns(table, id_column, timestamp_column, target)
     rows = _sort_rows(columns)
     _refuse_duplicates(rows)
     grid = _find_grid(rows, freq, columns.stamps_are_dates)
     positions = _place_rows(rows, grid, freq)
-    values, offsets = _close_gaps(rows, positions // grid.step, gaps)
+    values, offsets, slots = _close_gaps(rows, positions // grid.step, gaps)
     observed = np.add.reduceat(~np.isnan(values), offsets[:-1], dtype=np.int64)
     report = FrameReport(
         num_rows=len(rows.target),
@@ -107,15 +114,22 @@ def normalize_frame(
         grid=grid,
         report=report,
         source=make_source(table, id_column, timestamp_column, rows.first_rows),
-    )
+        covariates=read_covariates(
+            table, wanted, item_ids=rows.item_ids, rows=rows.order, slots=slots, size=len(values),
+            items=np.repeat(np.arange(len(rows.item_ids)), np.diff(rows.offsets)),
+        ) if wanted else None,
+    )  # fmt: skip
 
 
-def _validate_options(id_column: str | None, timestamp_column: str, target: str, gaps: str) -> None:
+def _validate_options(
+    id_column: str | None, timestamp_column: str, target: str, gaps: str, covariates: CovariateColumns
+) -> None:
     if gaps not in ("fill", "raise"):
         raise OptionError(f"gaps must be 'fill' or 'raise', got {gaps!r}", code="option.invalid")
-    if len({id_column, timestamp_column, target}) < 3:
+    names = [id_column, timestamp_column, target, *covariates.names]
+    if len(set(names)) < len(names):
         raise OptionError(
-            f"the id, timestamp and target columns must differ, got {id_column!r}, {timestamp_column!r}, {target!r}",
+            f"the id, timestamp, target and covariate columns must differ, got {', '.join(map(repr, names))}",
             code="option.invalid",
             hint="name your columns with id_column=, timestamp_column= and target=",
         )
@@ -229,13 +243,13 @@ def _fitting_freq(rows: _Rows) -> str:
         return "leave freq out to learn which rows disturb, or resample the rows to a regular grid first"
 
 
-def _close_gaps(rows: _Rows, periods: IntArray, gaps: str) -> tuple[FloatArray, IntArray]:
-    """Return the values with missing rows inserted, and the new bounds of the items."""
+def _close_gaps(rows: _Rows, periods: IntArray, gaps: str) -> tuple[FloatArray, IntArray, IntArray]:
+    """Return the values with missing rows inserted, the new bounds of the items, and the new place of each row."""
     first, last = rows.offsets[:-1], rows.offsets[1:] - 1
     lengths = periods[last] - periods[first] + 1
     missing = lengths - np.diff(rows.offsets)
     if not missing.any():
-        return _frozen(rows.target.copy()), rows.offsets
+        return _frozen(rows.target.copy()), rows.offsets, np.arange(len(rows.target))
     before = _last_row_before_gap(periods, rows)
     if gaps == "raise":
         raise FrameError(
@@ -248,14 +262,15 @@ def _close_gaps(rows: _Rows, periods: IntArray, gaps: str) -> tuple[FloatArray, 
     _refuse_explosion(rows, lengths)
     offsets = _bounds(lengths)
     values = np.full(offsets[-1], np.nan)
-    values[periods + np.repeat(offsets[:-1] - periods[first], np.diff(rows.offsets))] = rows.target
+    slots = periods + np.repeat(offsets[:-1] - periods[first], np.diff(rows.offsets))
+    values[slots] = rows.target
     warnings.warn(
         f"missing rows inserted: {missing.sum()}, in {np.count_nonzero(missing)} of {len(missing)} items, first after "
         f"{rows.describe(before)} of item {rows.item_of(before)!r}; gaps='raise' refuses such frames",
         TsarWarning,
         stacklevel=_CALLER_OF_FORECASTER,
     )
-    return _frozen(values), offsets
+    return _frozen(values), offsets, slots
 
 
 def _last_row_before_gap(periods: IntArray, rows: _Rows) -> int:

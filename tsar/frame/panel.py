@@ -10,6 +10,7 @@ import pandas as pd
 
 from tsar.errors import OptionError
 from tsar.frame.columns import Source
+from tsar.frame.covariates import Covariates
 from tsar.freq import TimeGrid
 from tsar.types import FloatArray, IntArray, ObjectArray
 
@@ -87,6 +88,8 @@ class Panel:
         What was found and repaired.
     source : Source
         What it takes to answer with the same kind of frame, ids and stamps.
+    covariates : Covariates or None
+        Columns that go along with the values, None if none was asked for.
 
     Notes
     -----
@@ -100,6 +103,7 @@ class Panel:
     grid: TimeGrid
     report: FrameReport
     source: Source
+    covariates: Covariates | None = None
 
     @property
     def freq(self) -> str | None:

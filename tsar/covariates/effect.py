@@ -1,0 +1,363 @@
+"""Learn, guard and apply the effect of covariates on the forecast of a model that reads the target alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from tsar.covariates.regression import POOLING, Ridge, Rows, Trees, fit_boosting, fit_ridge
+from tsar.covariates.surprise import MAX_ITEMS, Backtests, Decode, find_leads, make_backtests, shift_by_lead
+from tsar.frame import Covariates
+from tsar.types import BoolArray, FloatArray, IntArray
+
+METHODS = ("auto", "ridge", "gradient_boosting")
+WEIGHTS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+PRIOR_WINDOWS = 5.0
+"""Windows of all items together that count as much as one item's own when its weight is chosen."""
+
+NOISE = 1.0
+"""A gain is believed if it is this many standard errors above zero."""
+
+NARROWEST = 0.4
+"""Smallest factor of the spread."""
+
+LEAST_ROWS_FOR_TREES = 400
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What numbers are measured in: error (I,) and level (I,) typical of each item, surprise (C,) of each covariate."""
+
+    error: FloatArray
+    level: FloatArray
+    surprise: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CovariateEffect:
+    """What the covariates do to the forecast.
+
+    Attributes
+    ----------
+    names : tuple of str
+        (C,) encoded covariates.
+    kept : (C,) bool
+        Those that are used; all False if the guard found no gain.
+    leads : (C,) float64
+        Steps that each is known ahead: inf for future covariates, the lead found for past ones, 0 for none.
+    method : str
+        ``"ridge"``, ``"gradient_boosting"`` or ``"none"``.
+    gain : float
+        Share of the absolute error that the covariates took off on the last backtests of the history.
+    importance : (C,) float64
+        How much of the gain is lost without each covariate; NaN where it was not asked.
+    item_weights : (I,) float64
+        How far each item's forecast follows, 0 … 1.
+    spread : float
+        Factor of the distance of the quantiles from the median.
+    """
+
+    names: tuple[str, ...]
+    kept: BoolArray
+    leads: FloatArray
+    method: str
+    gain: float
+    importance: FloatArray
+    item_weights: FloatArray
+    spread: float
+    units: Units
+    item_places: IntArray
+    form: str
+    predict: Ridge | Trees | None
+
+
+def learn_effect(
+    decode: Decode,
+    values: FloatArray,
+    offsets: IntArray,
+    covariates: Covariates,
+    prediction_length: int,
+    *,
+    context_length: int,
+    season_length: int,
+    method: str = "auto",
+    seed: int = 0,
+) -> CovariateEffect:
+    """Learn from rolling backtests how surprises in the covariates explain the model's errors.
+
+    Parameters
+    ----------
+    decode
+        The forecaster, of target and covariates alike.
+    values, offsets
+        The panel, (N,) and (I + 1,).
+    covariates
+        In step with the values; NaN where missing, which counts as no surprise.
+    prediction_length, context_length, season_length
+        F, and the points that the model reads; the season helps to find the lead of past covariates.
+    method
+        ``"ridge"``, ``"gradient_boosting"``, ``"auto"``: the better on later backtests.
+    seed
+        For sampling items and rows.
+
+    Notes
+    -----
+    The guard: fitted on earlier backtests, the effect must lower the error on later ones by more than its noise;
+    covariates that do not help are left out, and each item follows as far as it pays there. What stays is fitted again
+    to all backtests.
+    """
+    num_items = len(offsets) - 1
+    leads, shifted, _ = _align(values, offsets, covariates, season_length)
+    none = _no_effect(covariates.names, leads, num_items)
+    chosen = np.arange(num_items)
+    if num_items > MAX_ITEMS:
+        chosen = np.sort(np.random.default_rng(seed).choice(num_items, MAX_ITEMS, replace=False))
+    tests = make_backtests(decode, values, offsets, shifted, leads, prediction_length, context_length, chosen)
+    if tests is None or not len(covariates.names) + len(covariates.static_names):
+        return none
+    units = _units(tests, values, offsets)
+    places = np.full(num_items, -1)
+    present = np.unique(tests.items)
+    places[present] = np.arange(len(present))
+    target = tests.errors / units.error[tests.items, None]
+    best: tuple[float, str, float, BoolArray, FloatArray] | None = None
+    kept = np.array([lead > 0 for lead in leads], dtype=bool)
+    before = _mean_error(target, np.zeros_like(target), tests.fold > 0)
+    for form, pooling in _candidates(method, int(np.isfinite(target[tests.fold == 0]).sum())):
+        explained = _explain_late(tests, target, places, form, pooling, kept, covariates, units, seed)
+        error = _mean_error(target, explained, tests.fold > 0)
+        if best is None or error < best[0]:
+            best = (error, form, pooling, kept, explained)
+    if best is None or not np.isfinite(before) or before == 0:
+        return none
+    error, form, pooling, kept, explained = best
+    importance = np.full(len(kept), np.nan)
+    if form != "trees":
+        groups = np.array([name.split("=")[0] for name in covariates.names])
+        for _ in range(len(set(groups))):
+            without = {}
+            for group in dict.fromkeys(groups[kept]):
+                fewer = kept & (groups != group)
+                guess = _explain_late(tests, target, places, form, pooling, fewer, covariates, units, seed)
+                without[group] = (_mean_error(target, guess, tests.fold > 0), fewer, guess)
+                importance[groups == group] = (without[group][0] - error) / before
+            worst = min(without, key=lambda group: without[group][0], default=None)
+            if worst is None or without[worst][0] > error:
+                break
+            error, kept, explained = without[worst]
+    weights, gain = _choose_weights(target, explained, tests, num_items)
+    if not weights.any():
+        return none
+    late = tests.fold > 0
+    shift = weights[tests.items, None] * explained * units.error[tests.items, None]
+    rows = _rows(tests, target, places, form, kept, covariates, units)
+    return CovariateEffect(
+        names=covariates.names,
+        kept=kept,
+        leads=leads,
+        method="gradient_boosting" if form == "trees" else "ridge",
+        gain=gain,
+        importance=importance,
+        item_weights=weights,
+        spread=_choose_spread(tests.quantiles[late], tests.errors[late], shift[late]),
+        units=units,
+        item_places=places,
+        form=form,
+        predict=fit_boosting(rows, seed) if form == "trees" else fit_ridge(rows, len(present), pooling),
+    )
+
+
+def apply_effect(
+    effect: CovariateEffect,
+    quantiles: FloatArray,
+    decode: Decode,
+    values: FloatArray,
+    offsets: IntArray,
+    covariates: Covariates,
+    future: FloatArray,
+) -> FloatArray:
+    """Move the quantiles (I, F, Q) by what the covariates ahead, (C, I, F), hold beyond expectation."""
+    if effect.predict is None or not effect.item_weights.any():
+        return quantiles
+    num_items, horizon, num_levels = quantiles.shape
+    _, shifted, ahead = _align(values, offsets, covariates, 1, effect.leads)
+    surprises = np.zeros((num_items, horizon, len(shifted)))
+    levels = np.full_like(surprises, np.nan)
+    for number in np.flatnonzero(effect.kept):
+        known = np.full((num_items, horizon), np.nan)
+        if number < covariates.num_past:
+            steps = min(horizon, int(effect.leads[number]))
+            known[:, :steps] = ahead[number][:, :steps]
+        else:
+            known = future[number - covariates.num_past]
+        levels[..., number] = known
+        surprises[..., number] = np.nan_to_num(known - decode(shifted[number], offsets, horizon)[..., num_levels // 2])
+    tests = Backtests(
+        items=np.arange(num_items),
+        fold=np.ones(num_items, dtype=np.int64),
+        errors=np.zeros((num_items, horizon)),
+        quantiles=quantiles,
+        surprises=surprises,
+        levels=levels,
+    )
+    rows = _rows(
+        tests, tests.errors, effect.item_places, effect.form, effect.kept, covariates, effect.units
+    )  # fmt: skip
+    shift = effect.predict(rows.items, rows.features) * (effect.item_weights * effect.units.error)[:, None]
+    middle = quantiles[..., num_levels // 2, None]
+    spread = np.where(effect.item_weights > 0, 1 - effect.item_weights * (1 - effect.spread), 1.0)[:, None, None]
+    moved: FloatArray = middle + (quantiles - middle) * spread + np.nan_to_num(shift)[..., None]
+    return moved
+
+
+def _align(
+    values: FloatArray, offsets: IntArray, covariates: Covariates, season_length: int, leads: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray, list[FloatArray]]:
+    """Leads (C,), covariates delayed by them (C, N), and what is known ahead of the past ones."""
+    num_past = covariates.num_past
+    if leads is None:
+        found = find_leads(values, offsets, covariates.values[:num_past], season_length)
+        leads = np.concatenate([found, np.full(len(covariates.values) - num_past, np.inf)])
+    shifted, ahead = covariates.values.copy(), []
+    for number in range(num_past):
+        shifted[number], known = shift_by_lead(covariates.values[number], offsets, int(leads[number]))
+        ahead.append(known)
+    return leads, shifted, ahead
+
+
+def _units(tests: Backtests, values: FloatArray, offsets: IntArray) -> Units:
+    """Measure errors, levels and surprises; items without a backtest get an error in proportion to their spread."""
+    num_items = len(offsets) - 1
+    sums, counts = np.zeros(num_items), np.zeros(num_items)
+    observed = np.isfinite(tests.errors)
+    np.add.at(sums, tests.items, np.where(observed, np.abs(tests.errors), 0.0).sum(1))
+    np.add.at(counts, tests.items, observed.sum(1))
+    error = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    histories = [values[first:last] for first, last in pairwise(offsets)]
+    spread = np.array([_of_known(np.std, history) for history in histories])
+    share = _median_or_one(error / np.where(spread > 0, spread, np.nan))
+    error = np.where(error > 0, error, share * spread)
+    level = np.array([_of_known(np.mean, np.abs(history)) for history in histories])
+    surprise = np.abs(tests.surprises).mean((0, 1))
+    return Units(*(np.where(unit > 0, unit, 1.0) for unit in (error, level, surprise)))
+
+
+def _of_known(statistic: Callable[[FloatArray], float], series: FloatArray) -> float:
+    known = series[np.isfinite(series)]
+    return float(statistic(known)) if len(known) else 0.0
+
+
+def _median_or_one(numbers: FloatArray) -> float:
+    known = numbers[np.isfinite(numbers) & (numbers > 0)]
+    return float(np.median(known)) if len(known) else 1.0
+
+
+def _candidates(method: str, num_rows: int) -> list[tuple[str, float]]:
+    """Forms of the regression and how strongly items are pooled."""
+    ridge = [(form, pooling) for form in ("linear", "scaled") for pooling in POOLING]
+    trees = [("trees", np.inf)]
+    if method == "ridge":
+        return ridge
+    if method == "gradient_boosting":
+        return trees
+    return ridge + (trees if num_rows >= LEAST_ROWS_FOR_TREES else [])
+
+
+def _rows(
+    tests: Backtests,
+    target: FloatArray,
+    places: IntArray,
+    form: str,
+    kept: BoolArray,
+    covariates: Covariates,
+    units: Units,
+) -> Rows:
+    """Features of a form: surprises alone, with squares and products with the level, or all that trees may want."""
+    surprises = (tests.surprises / units.surprise)[..., kept]
+    middle = tests.quantiles[..., tests.quantiles.shape[-1] // 2]
+    parts = [surprises]
+    if form != "linear":
+        relative = np.clip(np.nan_to_num(middle / units.level[tests.items, None]), -4, 4)[..., None]
+        parts += [surprises * relative, np.clip(surprises, -4, 4) ** 2] if form == "scaled" else [relative]
+    if form == "trees":
+        step = np.broadcast_to(np.arange(1, middle.shape[1] + 1)[:, None], (*middle.shape, 1))
+        parts += [tests.levels[..., kept], step]
+    if len(covariates.static):
+        static = np.nan_to_num(_standardised(covariates.static)).T[tests.items]
+        parts.append(np.broadcast_to(static[:, None], (*middle.shape, static.shape[-1])))
+    return Rows(items=places[tests.items], target=target, features=np.concatenate(parts, -1).astype(np.float64))
+
+
+def _standardised(static: FloatArray) -> FloatArray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centred = static - np.nanmean(static, 1, keepdims=True)
+        result: FloatArray = centred / np.maximum(np.nanstd(static, 1, keepdims=True), 1e-12)
+    return result
+
+
+def _explain_late(
+    tests: Backtests, target: FloatArray, places: IntArray, form: str, pooling: float, kept: BoolArray,
+    covariates: Covariates, units: Units, seed: int,
+) -> FloatArray:  # fmt: skip
+    """Explained errors (W, F) of folds 1 and 2, each by a regression on the folds before it; 0 in fold 0."""
+    rows = _rows(tests, target, places, form, kept, covariates, units)
+    explained = np.zeros_like(target)
+    for fold in (1, 2):
+        early, late = rows.take(tests.fold < fold), tests.fold == fold
+        if rows.features.shape[-1] and np.isfinite(early.target).any():
+            predict = fit_boosting(early, seed) if form == "trees" else fit_ridge(early, int(places.max()) + 1, pooling)
+            explained[late] = predict(rows.items[late], rows.features[late])
+    return explained
+
+
+def _mean_error(target: FloatArray, explained: FloatArray, windows: BoolArray) -> float:
+    rest = np.abs(target - explained)[windows]
+    observed = np.isfinite(rest)
+    return float(rest[observed].mean()) if observed.any() else np.inf
+
+
+def _choose_weights(
+    target: FloatArray, explained: FloatArray, tests: Backtests, num_items: int
+) -> tuple[FloatArray, float]:
+    """Weight of each item (I,), shrunk toward the common one, and the gain; all zero if the gain may be chance."""
+    late = (tests.fold > 0) & np.isfinite(target).any(1)
+    rest = np.abs(target[late][..., None] - explained[late][..., None] * WEIGHTS)
+    observed = np.isfinite(rest)
+    errors = np.where(observed, rest, 0.0).sum(1) / np.maximum(observed.sum(1), 1)  # (windows, weights)
+    if not len(errors):
+        return np.zeros(num_items), 0.0
+    mean = errors.mean(0)
+    best = int(mean.argmin())
+    gains = errors[:, 0] - errors[:, best]
+    noise = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
+    if best == 0 or gains.mean() <= NOISE * noise:
+        return np.zeros(num_items), 0.0
+    sums, counts = np.zeros((num_items, len(WEIGHTS))), np.zeros((num_items, 1))
+    np.add.at(sums, tests.items[late], errors)
+    np.add.at(counts, tests.items[late], 1.0)
+    pooled = (sums + PRIOR_WINDOWS * mean) / (counts + PRIOR_WINDOWS)
+    return WEIGHTS[pooled.argmin(1)], float(gains.mean() / mean[0])
+
+
+def _choose_spread(quantiles: FloatArray, errors: FloatArray, shift: FloatArray) -> float:
+    """Factor of the spread with the least pinball loss on later windows, once the median is moved."""
+    levels = np.linspace(0, 1, quantiles.shape[-1] + 2)[1:-1]
+    widths = quantiles - quantiles[..., quantiles.shape[-1] // 2, None]
+    factors = np.linspace(NARROWEST, 1.0, 7)
+    losses = []
+    for factor in factors:
+        missed = (errors - shift)[..., None] - factor * widths
+        losses.append(np.nanmean(np.maximum(levels * missed, (levels - 1) * missed)))
+    return float(factors[int(np.argmin(losses))])
+
+
+def _no_effect(names: tuple[str, ...], leads: FloatArray, num_items: int) -> CovariateEffect:
+    return CovariateEffect(
+        names=names, kept=np.zeros(len(names), dtype=bool), leads=leads, method="none", gain=0.0,
+        importance=np.full(len(names), np.nan), item_weights=np.zeros(num_items), spread=1.0,
+        units=Units(np.ones(num_items), np.ones(num_items), np.ones(len(names))), item_places=np.full(num_items, -1),
+        form="none", predict=None,
+    )  # fmt: skip
