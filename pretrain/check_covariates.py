@@ -34,8 +34,8 @@ def load_set(name: str, noise: bool) -> tuple[pd.DataFrame, list[str], int]:
     path, target, drivers, horizon = SETS[name]
     series = pd.read_parquet(DATA / f"{path}.parquet").set_index("item_id")["target"]
     columns = {column: np.asarray(series[column], dtype=float) for column in (target, *drivers)}
-    size = min(map(len, columns.values()))
-    frame = pd.DataFrame({column: values[:size] for column, values in columns.items()}).rename(
+    size = min(map(len, columns.values()))  # all end together
+    frame = pd.DataFrame({column: values[-size:] for column, values in columns.items()}).rename(
         columns={target: "target"}
     )
     if noise:
@@ -76,11 +76,9 @@ def main() -> None:
                 errors[place] += np.abs(missed[:, 4]).mean()
                 losses[place] += np.maximum(DECILES * missed, (DECILES - 1) * missed).mean()
         seconds = (time.perf_counter() - start) / args.cutoffs
-        print(
-            f"| {name} | {errors[0] / args.cutoffs:.4g} | {errors[1] / args.cutoffs:.4g} | {errors[1] / errors[0] - 1:+.1%} "
-            f"| {losses[1] / losses[0] - 1:+.1%} | {used} of {args.cutoffs} | {seconds:.0f} |",
-            flush=True,
-        )
+        means, changes = errors / args.cutoffs, [errors[1] / errors[0] - 1, losses[1] / losses[0] - 1]
+        cells = [f"{means[0]:.4g}", f"{means[1]:.4g}", *(f"{change:+.1%}" for change in changes)]
+        print(f"| {name} | {' | '.join(cells)} | {used} of {args.cutoffs} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ RIDGE = 3.0
 MAX_ROWS = 50_000
 """Rows that gradient boosting is fitted to; more are sampled."""
 
-CLIP = 6.0
+CLIP = 25.0
 """Errors beyond this many typical ones count as so many."""
 
 

@@ -14,9 +14,11 @@ import pyarrow as pa
 from tsar.errors import FrameError, ReleaseError
 from tsar.frame.assemble import to_kind
 from tsar.frame.columns import item_ids_of, make_source
+from tsar.frame.covariates import Covariates
 from tsar.frame.panel import FrameReport, Panel
 from tsar.freq import make_grid
 from tsar.freq.grid import StampDtype
+from tsar.types import FloatArray
 
 FORMAT_VERSION = 1
 _FACTS = b"tsar"
@@ -41,14 +43,26 @@ def panel_to_bytes(panel: Panel) -> bytes:
     }
     frame = pd.DataFrame({"timestamp": starts, "start": panel.starts})
     table = _to_arrow(to_kind(frame, "item_id", panel.source, np.arange(panel.num_items)))
-    values = pa.LargeListArray.from_arrays(panel.offsets, pa.array(panel.values))
-    table = table.append_column("target", values)
+    for name, values in _columns_of(panel).items():
+        table = table.append_column(name, pa.LargeListArray.from_arrays(panel.offsets, pa.array(values)))
+    if panel.covariates is not None:
+        facts["covariates"] = {
+            "names": panel.covariates.names, "num_past": panel.covariates.num_past,
+            "static_names": panel.covariates.static_names, "categories": dict(panel.covariates.categories),
+            "static": panel.covariates.static.tolist(),
+        }  # fmt: skip
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _FACTS: json.dumps(facts)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+def _columns_of(panel: Panel) -> dict[str, FloatArray]:
+    """Target and covariates, each (N,)."""
+    covariates = () if panel.covariates is None else panel.covariates.values
+    return {"target": panel.values} | {f"covariate {number}": values for number, values in enumerate(covariates)}
 
 
 def _to_arrow(frame: Any) -> pa.Table:
@@ -101,6 +115,22 @@ def _read_panel(table: pa.Table, facts: dict[str, Any]) -> Panel:
         grid=make_grid(facts["freq"], stamp_dtype),
         report=FrameReport(**facts["report"]),
         source=source,
+        covariates=_read_covariates(table, facts["covariates"]) if "covariates" in facts else None,
+    )
+
+
+def _read_covariates(table: pa.Table, facts: dict[str, Any]) -> Covariates:
+    columns = [table[f"covariate {number}"].combine_chunks() for number in range(len(facts["names"]))]
+    size = len(table["target"].combine_chunks().values)
+    values = [column.values.to_numpy(zero_copy_only=False) for column in columns]
+    static = np.array(facts["static"], dtype=np.float64).reshape(len(facts["static_names"]), len(table))
+    return Covariates(
+        names=tuple(facts["names"]),
+        num_past=facts["num_past"],
+        values=np.stack(values) if values else np.empty((0, size)),
+        static_names=tuple(facts["static_names"]),
+        static=static,
+        categories={name: tuple(known) for name, known in facts["categories"].items()},
     )
 
 

@@ -1,0 +1,278 @@
+"""Covariates in the forecaster: used where they help, left out where they do not, and never seen after the cutoff."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tsar import Forecaster
+from tsar.covariates.regression import Rows, fit_ridge
+from tsar.covariates.surprise import find_leads, shift_by_lead
+from tsar.errors import CovariateError, OptionError, TsarWarning
+
+HORIZON = 12
+SIZE = 420
+
+
+def make_frame(seed: int = 0, items: int = 2) -> pd.DataFrame:
+    """Series of a season and of a driver that nobody can foresee."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for item in range(items):
+        driver = rng.normal(size=SIZE)
+        season = np.sin(2 * np.pi * np.arange(SIZE) / 12)
+        target = 20 * (item + 1) * (5 + season + 0.5 * driver) + rng.normal(size=SIZE)
+        stamps = pd.date_range("2000-01-01", periods=SIZE, freq="D")
+        parts.append(pd.DataFrame({"item_id": f"item {item}", "timestamp": stamps, "target": target, "driver": driver}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def split(frame: pd.DataFrame, steps: int = HORIZON) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cut the last steps of every item off."""
+    is_late = frame.groupby("item_id").cumcount(ascending=False) < steps
+    return frame[~is_late].reset_index(drop=True), frame[is_late].reset_index(drop=True)
+
+
+def error_of(forecast: pd.DataFrame, actual: pd.DataFrame) -> float:
+    return float(np.abs(forecast["predictions"].to_numpy() - actual["target"].to_numpy()).mean())
+
+
+def make_forecaster(**options: Any) -> Forecaster:
+    return Forecaster(**{"prediction_length": HORIZON, "context_length": 128, "symmetrize": False} | options)
+
+
+@pytest.fixture(scope="module")
+def halves() -> tuple[pd.DataFrame, pd.DataFrame]:
+    return split(make_frame())
+
+
+@pytest.mark.parametrize("method", ["ridge", "gradient_boosting", "auto"])
+def test_a_covariate_that_drives_the_target_is_used(halves: tuple[pd.DataFrame, pd.DataFrame], method: str) -> None:
+    past, future = halves
+    plain = error_of(make_forecaster().fit(past).predict(), future)
+    driven = make_forecaster(future_covariates=["driver"], covariate_method=method).fit(past)
+    forecast = driven.predict(future_df=future.drop(columns="target"))
+    assert error_of(forecast, future) < (0.3 if method == "ridge" else 0.7) * plain
+    assert driven.covariate_effect_.kept.all() and driven.covariate_effect_.gain > 0.3
+    assert (driven.covariate_effect_.item_weights > 0.5).all()
+    assert driven.covariate_effect_.spread < 0.9
+
+
+def test_a_covariate_without_meaning_changes_nothing(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    past, future = halves
+    shuffled = past.assign(driver=np.random.default_rng(1).permutation(past["driver"]))
+    with pytest.warns(TsarWarning, match="covariates did not lower the error"):
+        fitted = make_forecaster(future_covariates=["driver"]).fit(shuffled)
+    forecast = fitted.predict(future_df=future.drop(columns="target"))
+    pd.testing.assert_frame_equal(forecast, make_forecaster().fit(past).predict())
+
+
+def test_useless_covariates_are_dropped_and_useful_ones_kept(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    noise = np.random.default_rng(2).normal(size=(len(halves[0]), 2))
+    past = halves[0].assign(a=noise[:, 0], b=noise[:, 1])
+    effect = (
+        make_forecaster(future_covariates=["a", "driver", "b"], covariate_method="ridge").fit(past).covariate_effect_
+    )
+    assert effect.kept[1]
+    assert effect.importance[1] > 0.3 > 0.02 > np.nanmax(effect.importance[[0, 2]])
+
+
+def test_a_leading_past_covariate_is_found_and_used() -> None:
+    frame = make_frame()
+    frame["signal"] = frame.groupby("item_id")["driver"].shift(-5).fillna(0.0)  # what drives comes five days later
+    past, future = split(frame)
+    plain = np.abs(make_forecaster().fit(past).predict()["predictions"] - future["target"]).to_numpy().reshape(2, -1)
+    fitted = make_forecaster(past_covariates=["signal"], covariate_method="ridge").fit(past.drop(columns="driver"))
+    assert fitted.covariate_effect_.leads.tolist() == [5]
+    led = np.abs(fitted.predict()["predictions"] - future["target"]).to_numpy().reshape(2, -1)
+    assert led[:, :5].mean() < 0.4 * plain[:, :5].mean()
+
+
+def test_the_target_after_the_cutoff_is_not_seen(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    past, future = halves
+    fitted = make_forecaster(future_covariates=["driver"]).fit(past)
+    poisoned = future.assign(target=np.inf)
+    pd.testing.assert_frame_equal(
+        fitted.predict(future_df=poisoned), fitted.predict(future_df=future.drop(columns="target"))
+    )
+
+
+def test_order_kind_and_route_of_the_frames_do_not_matter(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    pl = pytest.importorskip("polars")
+    past, future = halves
+    forecaster = make_forecaster(future_covariates=["driver"], covariate_method="ridge")
+    expected = forecaster.fit(past).predict(future_df=future)
+    mixed = forecaster.predict(past.sample(frac=1, random_state=0), future_df=future.sample(frac=1, random_state=1))
+    order = expected["item_id"].unique()
+    mixed = pd.concat([mixed[mixed["item_id"] == item] for item in order], ignore_index=True)
+    pd.testing.assert_frame_equal(mixed, expected)
+    polars = forecaster.predict(pl.from_pandas(past), future_df=pl.from_pandas(future))
+    np.testing.assert_allclose(polars["predictions"].to_numpy(), expected["predictions"])
+
+
+def test_categories_and_static_covariates() -> None:
+    frame = make_frame(items=4)
+    rng = np.random.default_rng(3)
+    weather = rng.choice(["dry", "rain", None], len(frame), p=[0.6, 0.3, 0.1])
+    frame["target"] += np.where(weather == "rain", -60.0, 0.0)
+    frame = frame.assign(
+        weather=weather, region=frame["item_id"].map(lambda name: "north" if name > "item 1" else "south")
+    )
+    past, future = split(frame)
+    plain = error_of(make_forecaster().fit(past).predict(), future)
+    fitted = make_forecaster(
+        future_covariates=["driver", "weather"], static_covariates=["region"], covariate_method="ridge"
+    ).fit(past)
+    assert fitted.covariate_effect_.names == ("driver", "weather=dry", "weather=rain")
+    assert fitted.panel_.covariates is not None
+    assert fitted.panel_.covariates.static.tolist() == [[0, 0, 1, 1], [1, 1, 0, 0]]
+    assert error_of(fitted.predict(future_df=future), future) < 0.5 * plain
+
+
+def test_missing_values_in_covariates_are_no_surprise(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    past, future = halves
+    forecaster = make_forecaster(future_covariates=["driver"], covariate_method="ridge").fit(past)
+    unknown = forecaster.predict(future_df=future.assign(driver=np.nan))["predictions"]
+    np.testing.assert_allclose(unknown, make_forecaster().fit(past).predict()["predictions"])
+    holed = past.assign(driver=past["driver"].where(np.arange(len(past)) % 5 > 0))
+    assert np.isfinite(
+        make_forecaster(future_covariates=["driver"]).fit(holed).predict(future_df=future)["predictions"]
+    ).all()
+
+
+def test_saved_and_pickled_forecasters_answer_alike(halves: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Any) -> None:
+    past, future = halves
+    past = past.assign(kind=np.where(past["item_id"] == "item 0", "a", "b"))
+    fitted = make_forecaster(future_covariates=["driver"], static_covariates=["kind"]).fit(past)
+    expected = fitted.predict(future_df=future)
+    pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(fitted)).predict(future_df=future), expected)
+    fitted.save(tmp_path / "saved")
+    pd.testing.assert_frame_equal(Forecaster.load(tmp_path / "saved").predict(future_df=future), expected)
+
+
+def test_a_gap_forecasts_later_steps(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    past, _ = halves
+    whole = make_forecaster(prediction_length=10).fit(past).predict()
+    late = make_forecaster(prediction_length=7, gap=3).fit(past).predict()
+    kept = whole[whole.groupby("item_id").cumcount() >= 3].reset_index(drop=True)
+    pd.testing.assert_frame_equal(late, kept)
+
+
+def test_short_series_and_other_items_are_served() -> None:
+    frame = make_frame()
+    short = frame[frame["item_id"] == "item 0"].iloc[:9].assign(item_id="short")
+    past, future = split(frame)
+    ahead = pd.DataFrame({"item_id": "short", "timestamp": pd.date_range("2000-01-10", periods=HORIZON), "driver": 1.0})
+    fitted = make_forecaster(future_covariates=["driver"]).fit(pd.concat([past, short]))
+    forecast = fitted.predict(future_df=pd.concat([future.drop(columns="target"), ahead]))
+    assert np.isfinite(forecast["predictions"]).all() and len(forecast) == 3 * HORIZON
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda frame: None, "covariate.missing_future"),
+        (lambda frame: frame.iloc[:-1], "covariate.short_future"),
+        (lambda frame: frame.drop(columns="driver"), "frame.missing_column"),
+        (lambda frame: frame.assign(extra=1), "covariate.unexpected_column"),
+        (lambda frame: frame.assign(driver=np.inf), "covariate.bad_column"),
+        (lambda frame: frame.assign(driver="high"), "covariate.bad_column"),
+        (lambda frame: pd.concat([frame, frame.iloc[:1]]), "frame.duplicate_timestamp"),
+        (lambda frame: frame.assign(timestamp=np.arange(len(frame))), "frame.bad_timestamp"),
+    ],
+)
+def test_a_future_that_does_not_fit_is_refused(
+    halves: tuple[pd.DataFrame, pd.DataFrame], change: Any, code: str
+) -> None:
+    fitted = make_forecaster(future_covariates=["driver"], covariate_method="ridge").fit(halves[0])
+    with pytest.raises((CovariateError, ValueError)) as caught:
+        fitted.predict(future_df=change(halves[1].drop(columns="target")))
+    assert caught.value.code == code  # type: ignore[union-attr]
+
+
+def test_an_unknown_category_is_named(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    past, future = (half.assign(weather=np.where(half["driver"] > 0, "dry", "rain")) for half in halves)
+    fitted = make_forecaster(future_covariates=["weather"]).fit(past)
+    with pytest.raises(CovariateError, match="'snow'") as caught:
+        fitted.predict(future_df=future.assign(weather="snow")[["item_id", "timestamp", "weather"]])
+    assert caught.value.code == "covariate.unknown_category"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"static_covariates": ["driver"]}, "covariate.not_static"),
+        ({"future_covariates": ["label"]}, "covariate.too_many_categories"),
+        ({"future_covariates": "driver"}, "option.invalid"),
+        ({"future_covariates": ["driver"], "past_covariates": ["driver"]}, "option.invalid"),
+        ({"past_covariates": ["absent"]}, "frame.missing_column"),
+        ({"covariate_method": "magic"}, "option.invalid"),
+        ({"gap": -1}, "option.invalid"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    halves: tuple[pd.DataFrame, pd.DataFrame], options: dict[str, Any], code: str
+) -> None:
+    frame = halves[0].assign(label=[f"row {row}" for row in range(len(halves[0]))])
+    with pytest.raises(ValueError) as caught:
+        make_forecaster(**options).fit(frame)
+    assert caught.value.code == code  # type: ignore[attr-defined]
+
+
+def test_a_future_that_no_option_names_is_refused(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    with pytest.raises(CovariateError, match="future_covariates"):
+        make_forecaster().fit(halves[0]).predict(future_df=halves[1])
+
+
+def test_holidays_are_known_ahead() -> None:
+    pytest.importorskip("holidays")
+    stamps = pd.date_range("2018-01-01", "2023-12-20", freq="D")
+    rng = np.random.default_rng(0)
+    import holidays
+
+    closed = pd.Index(stamps.date).isin(list(holidays.country_holidays("DE", years=range(2018, 2025))))
+    target = 100 + 10 * np.sin(2 * np.pi * np.arange(len(stamps)) / 7) - 60 * closed + rng.normal(size=len(stamps))
+    past = pd.DataFrame({"item_id": 1, "timestamp": stamps, "target": target})
+    forecast = make_forecaster(holidays="DE", context_length=256).fit(past).predict()
+    by_day = forecast.set_index("timestamp")["predictions"]
+    assert by_day["2023-12-25"] < 70 and by_day["2023-12-26"] < 70 < by_day["2023-12-28"]
+
+
+def test_calendar_columns_of_days_and_months() -> None:
+    for freq, names in (("D", "calendar:weekday=0"), ("MS", "calendar:working_days")):
+        stamps = pd.date_range("2010-01-01", periods=150, freq=freq)
+        frame = pd.DataFrame({"item_id": "a", "timestamp": stamps, "target": np.random.default_rng(0).normal(size=150)})
+        with pytest.warns(TsarWarning):
+            fitted = make_forecaster(calendar=True, covariate_method="ridge").fit(frame)
+        assert names in fitted.covariate_effect_.names
+        assert len(fitted.predict()) == HORIZON
+    with pytest.raises(OptionError, match="integers"):
+        make_forecaster(calendar=True).fit(frame.assign(timestamp=np.arange(150)))
+
+
+def test_leads_are_found_and_delays_are_exact() -> None:
+    rng = np.random.default_rng(0)
+    driver = rng.normal(size=400).cumsum()
+    target = np.concatenate([np.zeros(7), driver[:-7]]) + 0.1 * rng.normal(size=400)
+    offsets = np.array([0, 400])
+    assert find_leads(target, offsets, np.stack([driver, rng.normal(size=400)]), 1).tolist() == [7, 0]
+    delayed, ahead = shift_by_lead(driver, offsets, 7)
+    np.testing.assert_array_equal(delayed[7:], driver[:-7])
+    np.testing.assert_array_equal(ahead[0], driver[-7:])
+    assert np.isnan(delayed[:7]).all()
+
+
+def test_pooling_goes_from_own_coefficients_to_common_ones() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 5, 1))
+    items = np.repeat([0, 1], 20)
+    target = features[..., 0] * np.where(items == 0, 1.0, -0.5)[:, None]
+    rows = Rows(items=items, target=target, features=features)
+    own, common = (fit_ridge(rows, 2, pooling).coefficients[:, 0] for pooling in (1e-9, np.inf))
+    np.testing.assert_allclose(own[:2], [1.0, -0.5], atol=1e-6)
+    assert common[0] == common[1] == common[2]
+    assert 0 < common[0] < 0.5
