@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 
 import numpy as np
 
-from tsar.covariates.regression import POOLING, Ridge, Rows, Trees, fit_boosting, fit_ridge
+from tsar.covariates.features import FORMS, Units, make_rows, measure_units
+from tsar.covariates.regression import POOLING, Ridge, Trees, fit_boosting, fit_ridge
 from tsar.covariates.surprise import MAX_ITEMS, Backtests, Decode, find_leads, make_backtests, shift_by_lead
 from tsar.frame import Covariates
 from tsar.types import BoolArray, FloatArray, IntArray
@@ -25,15 +26,6 @@ NARROWEST = 0.4
 """Smallest factor of the spread."""
 
 LEAST_ROWS_FOR_TREES = 400
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """What numbers are measured in: error (I,) and level (I,) typical of each item, surprise (C,) of each covariate."""
-
-    error: FloatArray
-    level: FloatArray
-    surprise: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,42 +110,33 @@ def learn_effect(
     tests = make_backtests(decode, values, offsets, shifted, leads, prediction_length, context_length, chosen)
     if tests is None or not len(covariates.names) + len(covariates.static_names):
         return none
-    units = _units(tests, values, offsets)
+    units = measure_units(tests, values, offsets)
     places = np.full(num_items, -1)
     present = np.unique(tests.items)
     places[present] = np.arange(len(present))
     target = tests.errors / units.error[tests.items, None]
-    best: tuple[float, str, float, BoolArray, FloatArray] | None = None
-    kept = np.array([lead > 0 for lead in leads], dtype=bool)
+    usable = np.array([lead > 0 for lead in leads], dtype=bool)
     before = _mean_error(target, np.zeros_like(target), tests.fold > 0)
-    for form, pooling in _candidates(method, int(np.isfinite(target[tests.fold == 0]).sum())):
-        explained = _explain_late(tests, target, places, form, pooling, kept, covariates, units, seed)
-        error = _mean_error(target, explained, tests.fold > 0)
-        if best is None or error < best[0]:
-            best = (error, form, pooling, kept, explained)
-    if best is None or not np.isfinite(before) or before == 0:
+    if not np.isfinite(before) or before == 0:
         return none
-    error, form, pooling, kept, explained = best
-    importance = np.full(len(kept), np.nan)
+
+    def explain(form: str, pooling: float, kept: BoolArray) -> tuple[float, FloatArray]:
+        explained = _explain_late(tests, target, places, form, pooling, kept, covariates, units, seed)
+        return _mean_error(target, explained, tests.fold > 0), explained
+
+    candidates = _candidates(method, int(np.isfinite(target[tests.fold == 0]).sum()))
+    form, pooling = min(candidates, key=lambda candidate: explain(candidate[0], candidate[1], usable)[0])
+    kept, importance = usable, np.full(len(usable), np.nan)
     if form != "trees":
-        groups = np.array([name.split("=")[0] for name in covariates.names])
-        for _ in range(len(set(groups))):
-            without = {}
-            for group in dict.fromkeys(groups[kept]):
-                fewer = kept & (groups != group)
-                guess = _explain_late(tests, target, places, form, pooling, fewer, covariates, units, seed)
-                without[group] = (_mean_error(target, guess, tests.fold > 0), fewer, guess)
-                importance[groups == group] = (without[group][0] - error) / before
-            worst = min(without, key=lambda group: without[group][0], default=None)
-            if worst is None or without[worst][0] > error:
-                break
-            error, kept, explained = without[worst]
+        kept, importance = _drop_useless(partial(explain, form, pooling), usable, covariates.names)
+        importance /= before
+    explained = explain(form, pooling, kept)[1]
     weights, gain = _choose_weights(target, explained, tests, num_items)
     if not weights.any():
         return none
     late = tests.fold > 0
     shift = weights[tests.items, None] * explained * units.error[tests.items, None]
-    rows = _rows(tests, target, places, form, kept, covariates, units)
+    rows = make_rows(tests, target, places, form, kept, covariates, units)
     return CovariateEffect(
         names=covariates.names,
         kept=kept,
@@ -184,26 +167,24 @@ def apply_effect(
         return quantiles
     num_items, horizon, num_levels = quantiles.shape
     _, shifted, ahead = _align(values, offsets, covariates, 1, effect.leads)
-    surprises = np.zeros((num_items, horizon, len(shifted)))
-    levels = np.full_like(surprises, np.nan)
+    values_ahead = np.full((num_items, horizon, len(shifted)), np.nan)
+    expected = np.full_like(values_ahead, np.nan)
     for number in np.flatnonzero(effect.kept):
-        known = np.full((num_items, horizon), np.nan)
         if number < covariates.num_past:
             steps = min(horizon, int(effect.leads[number]))
-            known[:, :steps] = ahead[number][:, :steps]
+            values_ahead[:, :steps, number] = ahead[number][:, :steps]
         else:
-            known = future[number - covariates.num_past]
-        levels[..., number] = known
-        surprises[..., number] = np.nan_to_num(known - decode(shifted[number], offsets, horizon)[..., num_levels // 2])
+            values_ahead[..., number] = future[number - covariates.num_past]
+        expected[..., number] = decode(shifted[number], offsets, horizon)[..., num_levels // 2]
     tests = Backtests(
         items=np.arange(num_items),
         fold=np.ones(num_items, dtype=np.int64),
         errors=np.zeros((num_items, horizon)),
         quantiles=quantiles,
-        surprises=surprises,
-        levels=levels,
+        known=values_ahead,
+        expected=expected,
     )
-    rows = _rows(
+    rows = make_rows(
         tests, tests.errors, effect.item_places, effect.form, effect.kept, covariates, effect.units
     )  # fmt: skip
     shift = effect.predict(rows.items, rows.features) * (effect.item_weights * effect.units.error)[:, None]
@@ -228,36 +209,9 @@ def _align(
     return leads, shifted, ahead
 
 
-def _units(tests: Backtests, values: FloatArray, offsets: IntArray) -> Units:
-    """Measure errors, levels and surprises; items without a backtest get an error in proportion to their spread."""
-    num_items = len(offsets) - 1
-    sums, counts = np.zeros(num_items), np.zeros(num_items)
-    observed = np.isfinite(tests.errors)
-    np.add.at(sums, tests.items, np.where(observed, np.abs(tests.errors), 0.0).sum(1))
-    np.add.at(counts, tests.items, observed.sum(1))
-    error = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    histories = [values[first:last] for first, last in pairwise(offsets)]
-    spread = np.array([_of_known(np.std, history) for history in histories])
-    share = _median_or_one(error / np.where(spread > 0, spread, np.nan))
-    error = np.where(error > 0, error, share * spread)
-    level = np.array([_of_known(np.mean, np.abs(history)) for history in histories])
-    surprise = np.abs(tests.surprises).mean((0, 1))
-    return Units(*(np.where(unit > 0, unit, 1.0) for unit in (error, level, surprise)))
-
-
-def _of_known(statistic: Callable[[FloatArray], float], series: FloatArray) -> float:
-    known = series[np.isfinite(series)]
-    return float(statistic(known)) if len(known) else 0.0
-
-
-def _median_or_one(numbers: FloatArray) -> float:
-    known = numbers[np.isfinite(numbers) & (numbers > 0)]
-    return float(np.median(known)) if len(known) else 1.0
-
-
 def _candidates(method: str, num_rows: int) -> list[tuple[str, float]]:
     """Forms of the regression and how strongly items are pooled."""
-    ridge = [(form, pooling) for form in ("linear", "scaled") for pooling in POOLING]
+    ridge = [(form, pooling) for form in FORMS[:3] for pooling in POOLING]
     trees = [("trees", np.inf)]
     if method == "ridge":
         return ridge
@@ -266,36 +220,25 @@ def _candidates(method: str, num_rows: int) -> list[tuple[str, float]]:
     return ridge + (trees if num_rows >= LEAST_ROWS_FOR_TREES else [])
 
 
-def _rows(
-    tests: Backtests,
-    target: FloatArray,
-    places: IntArray,
-    form: str,
-    kept: BoolArray,
-    covariates: Covariates,
-    units: Units,
-) -> Rows:
-    """Features of a form: surprises alone, with squares and products with the level, or all that trees may want."""
-    surprises = (tests.surprises / units.surprise)[..., kept]
-    middle = tests.quantiles[..., tests.quantiles.shape[-1] // 2]
-    parts = [surprises]
-    if form != "linear":
-        relative = np.clip(np.nan_to_num(middle / units.level[tests.items, None]), -4, 4)[..., None]
-        parts += [surprises * relative, np.clip(surprises, -4, 4) ** 2] if form == "scaled" else [relative]
-    if form == "trees":
-        step = np.broadcast_to(np.arange(1, middle.shape[1] + 1)[:, None], (*middle.shape, 1))
-        parts += [tests.levels[..., kept], step]
-    if len(covariates.static):
-        static = np.nan_to_num(_standardised(covariates.static)).T[tests.items]
-        parts.append(np.broadcast_to(static[:, None], (*middle.shape, static.shape[-1])))
-    return Rows(items=places[tests.items], target=target, features=np.concatenate(parts, -1).astype(np.float64))
+def _drop_useless(
+    explain: Callable[[BoolArray], tuple[float, FloatArray]], kept: BoolArray, names: tuple[str, ...]
+) -> tuple[BoolArray, FloatArray]:
+    """Leave covariates out, all indicators of a column together, as long as that lowers the error of later backtests.
 
-
-def _standardised(static: FloatArray) -> FloatArray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centred = static - np.nanmean(static, 1, keepdims=True)
-        result: FloatArray = centred / np.maximum(np.nanstd(static, 1, keepdims=True), 1e-12)
-    return result
+    Returns those kept (C,), and by how much the error grew without each when it was last left out (C,).
+    """
+    groups = np.array([name.split("=")[0] for name in names])
+    importance = np.full(len(names), np.nan)
+    error = explain(kept)[0]
+    while kept.any():
+        without = {group: explain(kept & (groups != group))[0] for group in dict.fromkeys(groups[kept])}
+        for group, other in without.items():
+            importance[groups == group] = other - error
+        worst = min(without, key=lambda group: without[group])
+        if without[worst] > error:
+            break
+        error, kept = without[worst], kept & (groups != worst)
+    return kept, importance
 
 
 def _explain_late(
@@ -303,7 +246,7 @@ def _explain_late(
     covariates: Covariates, units: Units, seed: int,
 ) -> FloatArray:  # fmt: skip
     """Explained errors (W, F) of folds 1 and 2, each by a regression on the folds before it; 0 in fold 0."""
-    rows = _rows(tests, target, places, form, kept, covariates, units)
+    rows = make_rows(tests, target, places, form, kept, covariates, units)
     explained = np.zeros_like(target)
     for fold in (1, 2):
         early, late = rows.take(tests.fold < fold), tests.fold == fold
@@ -358,6 +301,7 @@ def _no_effect(names: tuple[str, ...], leads: FloatArray, num_items: int) -> Cov
     return CovariateEffect(
         names=names, kept=np.zeros(len(names), dtype=bool), leads=leads, method="none", gain=0.0,
         importance=np.full(len(names), np.nan), item_weights=np.zeros(num_items), spread=1.0,
-        units=Units(np.ones(num_items), np.ones(num_items), np.ones(len(names))), item_places=np.full(num_items, -1),
+        units=Units(np.ones(num_items), np.ones(num_items), np.ones(len(names)), np.zeros((3, len(names)))),
+        item_places=np.full(num_items, -1),
         form="none", predict=None,
     )  # fmt: skip

@@ -48,18 +48,21 @@ class Backtests:
         (W, F) actual minus median, NaN where not observed.
     quantiles
         (W, F, Q) forecast of the target.
-    surprises
-        (W, F, C) covariate minus its forecast; 0 where either is not known.
-    levels
-        (W, F, C) covariate; NaN where not known.
+    known, expected
+        (W, F, C) the covariates, and their forecasts; NaN where there is none.
     """
 
     items: IntArray
     fold: IntArray
     errors: FloatArray
     quantiles: FloatArray
-    surprises: FloatArray
-    levels: FloatArray
+    known: FloatArray
+    expected: FloatArray
+
+    @property
+    def surprises(self) -> FloatArray:
+        """(W, F, C) covariates minus their forecasts; 0 where either is missing."""
+        return np.nan_to_num(self.known - self.expected)
 
 
 def make_backtests(
@@ -109,21 +112,20 @@ def make_backtests(
     ahead = origin[:, None] + np.arange(prediction_length)
     quantiles = _forecast_windows(decode, values, starts, origin, prediction_length)
     middle = quantiles.shape[-1] // 2
-    surprises = np.zeros((*ahead.shape, len(covariates)))
-    levels = np.full_like(surprises, np.nan)
+    known = np.full((*ahead.shape, len(covariates)), np.nan)
+    expected = np.full_like(known, np.nan)
     is_known = np.arange(1, prediction_length + 1)[:, None] <= leads
     for number, covariate in enumerate(covariates):
-        expected = _forecast_windows(decode, covariate, starts, origin, prediction_length)[..., middle]
-        level = np.where(is_known[:, number], covariate[ahead], np.nan)
-        levels[..., number] = level
-        surprises[..., number] = np.nan_to_num(level - expected)
+        known[..., number] = np.where(is_known[:, number], covariate[ahead], np.nan)
+        forecast = _forecast_windows(decode, covariate, starts, origin, prediction_length)
+        expected[..., number] = forecast[..., middle]
     return Backtests(
         items=owner,
         fold=np.concatenate(folds),
         errors=values[ahead] - quantiles[..., middle],
         quantiles=quantiles,
-        surprises=surprises,
-        levels=levels,
+        known=known,
+        expected=expected,
     )
 
 
