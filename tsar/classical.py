@@ -34,7 +34,7 @@ LARGEST_RATIO = 10.0
 history ahead, is the sign of a failed fit."""
 
 FAR_LEVEL = 100.0
-"""Positive data whose lowest value is this many times their range are shifted: multiplicative forms add nothing there."""
+"""Positive data whose lowest value is this many times their range are shifted: multiplicative forms add nothing."""
 
 OUTERMOST = 0.001
 """Levels closer to 0 or 1 than this are not asked of statsforecast: its intervals of 100 % are infinite."""
@@ -141,9 +141,7 @@ def _forecast_clean(method: Method, history: FloatArray, horizon: int, season: i
                 scaled, offset = _take_season_off(scaled, season, horizon)
                 scaled, season = scaled[-MAX_HISTORY:], 1
             quantiles = np.sort(method(scaled, horizon, season, levels), -1) + offset
-    except (
-        Exception
-    ):  # whatever a library raises on a strange series (bare Exceptions too), a panel must not stop for it
+    except Exception:  # statsforecast raises the bare class, and a panel must not stop for one series
         return fallback
     quantiles = quantiles * unit + shift
     median = quantiles[:, np.searchsorted(levels, 0.5)]
@@ -239,7 +237,7 @@ def _statsmodels_ets(history: FloatArray, horizon: int, season: int, levels: Flo
     for form in forms:
         try:
             fitted = ETSModel(series, seasonal_periods=season if form["seasonal"] else None, **form).fit(disp=False)
-        except Exception:  # noqa: BLE001 - a form does not fit this series, whatever the library calls that; others may
+        except Exception:  # a form that does not fit this series, whatever the library calls that; others may
             continue
         if np.isfinite(fitted.aicc) and (best is None or fitted.aicc < best.aicc):
             best = fitted
