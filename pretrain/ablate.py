@@ -5,7 +5,9 @@
         --data ../shared/data/dev_eval
 
 Each line of the experiments file is a name and the overrides of one variant (``patch-32 model.patch_length=32``); ``#``
-begins a comment. Variants that already have a result are skipped, an interrupted one goes on from its checkpoint.
+begins a comment. Variants that already have a result are skipped, an interrupted one goes on from its checkpoint. A
+name whose overrides have changed since its result, or that stands for two variants, is refused: its folder holds
+another run.
 Prints a Markdown table of all results at the end.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,20 @@ def run_variant(recipe: Path, name: str, overrides: list[str], out: Path, data: 
     }  # fmt: skip
 
 
+def waiting_variants(text: str, results: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Names and overrides of the lines that have no result yet; ends the program if a name stands for two variants."""
+    known = {row["name"]: row["overrides"] for row in results}
+    waiting: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, *overrides = shlex.split(line, comments=True) or [""]
+        before = known.get(name, waiting.get(name, overrides))
+        if sorted(before) != sorted(overrides):
+            sys.exit(f"{name!r} stands for two variants: {before} and {overrides}. Give one another name.")
+        if name and name not in known:
+            waiting[name] = overrides
+    return list(waiting.items())
+
+
 def table(results: list[dict[str, Any]]) -> str:
     lines = [
         "| variant | seed | weights | windows | minutes | validation real / synthetic | MASE / WQL | coverage error |",
@@ -81,11 +98,10 @@ def main() -> None:
     kept = args.out / "results.jsonl"
     results = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     while True:  # the file is read anew after each run, so that lines can be added meanwhile
-        lines = [shlex.split(line, comments=True) for line in args.experiments.read_text().splitlines()]
-        waiting = [line for line in lines if line and line[0] not in {row["name"] for row in results}]
+        waiting = waiting_variants(args.experiments.read_text(), results)
         if not waiting:
             break
-        name, *overrides = waiting[0]
+        name, overrides = waiting[0]
         results.append(run_variant(args.recipe, name, overrides, args.out, args.data, args.limit))
         with kept.open("a") as file:
             file.write(json.dumps(results[-1]) + "\n")

@@ -119,6 +119,13 @@ def _add_forecast(commands: Any, common: argparse.ArgumentParser) -> None:
     running.add_argument(
         "--context-length", type=_lengths, metavar="L", help="past points read; L,L,…: averaged (default: the model's)"
     )
+    running.add_argument(
+        "--downsample",
+        metavar="N",
+        type=_auto_or_number,
+        default="auto",
+        help="steps averaged into one for a second, coarse view; 1: none (default: %(default)s)",
+    )
     running.add_argument("--no-symmetrize", action="store_true", help="half the time, about one percent more error")
     running.add_argument(
         "--allow-negative", action="store_true", help="no clipping at zero where the past never fell below"
@@ -126,7 +133,7 @@ def _add_forecast(commands: Any, common: argparse.ArgumentParser) -> None:
     running.add_argument("--ensemble", choices=["classical"], help="with Theta and ETS: much slower")
     running.add_argument("--device", metavar="NAME", default="auto", help="cpu, cuda, cuda:1 … (default: %(default)s)")
     running.add_argument(
-        "--batch-size", metavar="N", type=_batch_size, default="auto", help="series at once (default: %(default)s)"
+        "--batch-size", metavar="N", type=_auto_or_number, default="auto", help="series at once (default: %(default)s)"
     )
 
 
@@ -147,6 +154,7 @@ def forecast(options: argparse.Namespace) -> int:
         model=options.model,
         prediction_length=options.prediction_length,
         context_length=options.context_length,
+        downsample=options.downsample,
         symmetrize=not options.no_symmetrize,
         non_negative=False if options.allow_negative else "auto",
         ensemble=options.ensemble,
@@ -225,7 +233,7 @@ def _lengths(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number, nor several with commas between") from None
 
 
-def _batch_size(text: str) -> int | str:
+def _auto_or_number(text: str) -> int | str:
     if text == "auto":
         return text
     try:

@@ -50,7 +50,7 @@ def decode_panel(
     prediction_length
         F, any number from 1.
     context_lengths
-        Longest context, in points; with several, the forecasts from each are averaged.
+        Longest context, in points; with several, the forecasts from each that holds an observed value are averaged.
     symmetrize
         Average the forecast f(x) with that of the mirrored series, -f(-x). It is then odd up to rounding: the mirrored
         series has the mirrored forecast.
@@ -65,6 +65,7 @@ def decode_panel(
         (I, F, Q) float64 in data units; NaN for series without an observed value in the context.
     """
     quantiles = np.full((len(offsets) - 1, prediction_length, len(model.config.quantile_levels)), np.nan)
+    counts = np.zeros(len(quantiles), dtype=np.int64)  # contexts that gave a forecast
     device = next(model.parameters()).device.type
     for turn, context_length in enumerate(context_lengths):
         windows = make_batches(
@@ -77,7 +78,8 @@ def decode_panel(
         )
         for batch in windows:
             new = (_decode_twice if symmetrize else decode_within_memory)(model, batch.context, prediction_length)
-            quantiles[batch.rows] = new if turn == 0 else _running_mean(quantiles[batch.rows], new, turn)
+            counts[batch.rows] += ~np.isnan(new[:, 0, 0])
+            quantiles[batch.rows] = _running_mean(quantiles[batch.rows], new, counts[batch.rows])
             if advance is not None and turn == len(context_lengths) - 1:
                 advance(len(batch.rows))
     return quantiles
@@ -91,9 +93,16 @@ def _decode_twice(model: Decoder, context: npt.NDArray[np.float64], prediction_l
     return result
 
 
-def _running_mean(mean: npt.NDArray[np.float64], new: npt.NDArray[np.float64], turn: int) -> npt.NDArray[np.float64]:
-    """Mean of `turn` earlier forecasts and a new one; the earlier ones alone where the new one is missing."""
-    return np.where(np.isnan(new), mean, mean + (new - mean) / (turn + 1))
+def _running_mean(
+    mean: npt.NDArray[np.float64], new: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Mean of new forecasts (B, F, Q) and the mean of earlier ones, `counts` (B,) in all; NaN counts for nothing.
+
+    Each is divided before they are subtracted: the largest numbers do not overflow, and equal ones stay as they are.
+    """
+    share = 1.0 / np.maximum(counts, 1)[:, None, None]
+    both = mean + (new * share - mean * share)
+    return np.where(np.isnan(mean), new, np.where(np.isnan(new), mean, both))
 
 
 @torch.inference_mode()

@@ -8,9 +8,12 @@ the model, so this is an option and never the default.
 from __future__ import annotations
 
 from collections.abc import Callable
+from multiprocessing import current_process
 
 import numpy as np
+import numpy.typing as npt
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 
 from tsar.classical import forecast_ets, forecast_theta
 from tsar.types import FloatArray, IntArray
@@ -60,7 +63,38 @@ def join_classical(
     -------
     ndarray
         (I, F, Q); items that the model cannot forecast stay NaN.
+
+    Notes
+    -----
+    Theta and ETS run on all cores, or on as many as ``joblib.parallel_config(n_jobs=…)`` around the call, or joblib's
+    environment variable ``LOKY_MAX_CPU_COUNT``, allows; in one process within daemonic processes, which may have no
+    children.
     """
+    exponents = _exponents(
+        values, offsets
+    )  # powers of two: series near the largest and smallest numbers do as others do
+    values = np.ldexp(values, -np.repeat(exponents, np.diff(offsets)))
+    scaled = np.ldexp(quantiles, -exponents[:, None, None])
+    moved = _join(scaled, values, offsets, season_length, decode, engine)
+    largest = np.finfo(float).max
+    with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
+        result: FloatArray = np.clip(np.ldexp(moved, exponents[:, None, None]), -largest, largest)
+    return result
+
+
+def _exponents(values: FloatArray, offsets: IntArray) -> npt.NDArray[np.int32]:
+    """Power of two (I,) above the largest absolute value of each series."""
+    sizes = np.zeros(len(offsets) - 1)
+    filled = offsets[1:] > offsets[:-1]
+    if filled.any():
+        sizes[filled] = np.maximum.reduceat(np.where(np.isfinite(values), np.abs(values), 0.0), offsets[:-1][filled])
+    return np.frexp(sizes)[1]
+
+
+def _join(
+    quantiles: FloatArray, values: FloatArray, offsets: IntArray, season_length: int, decode: Decode, engine: str
+) -> FloatArray:
+    """As `join_classical`, for series of moderate size."""
     horizon, middle = quantiles.shape[1], quantiles.shape[2] // 2
     errors = np.zeros((len(quantiles), 3))
     for fold in range(1, FOLDS + 1):
@@ -85,7 +119,9 @@ def join_classical(
 
 def backtest_weights(errors: FloatArray) -> FloatArray:
     """Weights (I, M) from backtest errors (I, M): prior times inverse error; the prior where nothing was tested."""
-    tested = (errors > 0).any(1, keepdims=True)
+    largest = errors.max(1, keepdims=True)
+    tested = largest > 0
+    errors = errors / np.where(tested, largest, 1.0)
     floor = np.where(tested, 0.05 * errors.mean(1, keepdims=True), 1.0)
     weights = PRIOR_WEIGHTS * np.where(tested, np.maximum(errors, floor), 1.0) ** -SHARPNESS
     result: FloatArray = weights / weights.sum(1, keepdims=True)
@@ -110,13 +146,21 @@ def _ends(values: FloatArray, offsets: IntArray, back: int, length: int) -> Floa
 def _classical_centres(
     values: FloatArray, offsets: IntArray, horizon: int, season: int, engine: str
 ) -> list[FloatArray]:
-    """Medians (I, F) of Theta and of ETS, many series at a time on all cores."""
+    """Medians (I, F) of Theta and of ETS, many series at a time."""
     items = np.arange(len(offsets) - 1)
     parts = np.array_split(items, max(len(items) // ITEMS_PER_JOB, 1))
     histories = [[values[offsets[item] : offsets[item + 1]] for item in part] for part in parts]
     jobs = [delayed(_centres_of)(history, horizon, season, engine) for history in histories]
-    done = np.concatenate(Parallel(n_jobs=1 if len(parts) == 1 else -1)(jobs))
+    done = np.concatenate(Parallel(n_jobs=_num_jobs(len(parts)))(jobs))
     return [done[:, 0], done[:, 1]]
+
+
+def _num_jobs(num_parts: int) -> int:
+    """Processes to use, as joblib counts them: those of a surrounding `joblib.parallel_config`, else all cores."""
+    if num_parts == 1 or current_process().daemon:
+        return 1
+    asked = get_active_backend()[1]
+    return -1 if asked is None else int(asked)
 
 
 def _centres_of(histories: list[FloatArray], horizon: int, season: int, engine: str) -> FloatArray:

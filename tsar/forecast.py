@@ -51,9 +51,19 @@ class Forecast:
         Raises
         ------
         OptionError
-            ``option.quantile_level`` for a level outside (0, 1).
+        ``option.quantile_level`` for a level outside (0, 1), and for any but the known one if only one is known.
         """
         wanted = validate_levels(levels)
+        exact = np.argmin(np.abs(self.levels[:, None] - wanted), axis=0)
+        is_known = np.abs(self.levels[exact] - wanted) < 1e-9
+        if is_known.all():
+            return self._bounded(self.quantiles[..., exact])
+        if len(self.levels) == 1:
+            raise OptionError(
+                f"From the quantile at {self.levels[0]:g} alone, those at {wanted[~is_known].tolist()} do not follow.",
+                code="option.quantile_level",
+                hint="Ask for two levels or more; 0.5 is the median.",
+            )
         known = ndtri(self.levels)
         place = np.clip(np.searchsorted(self.levels, wanted, side="right") - 1, 0, len(self.levels) - 2)
         share = (ndtri(wanted) - known[place]) / (known[place + 1] - known[place])
@@ -61,9 +71,9 @@ class Forecast:
         with np.errstate(over="ignore"):  # near the largest number the limits are the answer
             spread = np.clip(high - low, 0.0, LARGEST)
             out = np.clip(low + share * spread, -LARGEST, LARGEST)
-        exact = np.argmin(np.abs(self.levels[:, None] - wanted), axis=0)
-        is_known = np.abs(self.levels[exact] - wanted) < 1e-9
-        result = np.where(is_known, self.quantiles[..., exact], out)
+        return self._bounded(np.where(is_known, self.quantiles[..., exact], out))
+
+    def _bounded(self, result: Array) -> Array:
         return result if self.lower is None else np.maximum(result, self.lower[:, None, None])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.base import BaseEstimator
 
 from tsar.covariates import METHODS, CovariateEffect, apply_effect, learn_effect
@@ -35,11 +36,14 @@ from tsar.hub import load_model, release_files, resolve_device
 from tsar.logging import progress_bar
 from tsar.model.decoder import Decoder
 from tsar.refine import coarse_rate, downsample, follow_coarse, zero_bound
-from tsar.storage import read_folder, write_folder
+from tsar.storage import MANIFEST, read_folder, read_manifest, write_folder
 
 MODEL_FOLDER = "model"
+KIND = "forecaster"
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _CALLER_OF_FIT = 3
+_LONGEST = int(np.iinfo(np.int64).max)
+_NO_DEFAULT = object()
 _CALLER_OF_PREDICT = 4  # warnings point there: a function here, Forecaster._forecast, predict, caller
 
 
@@ -62,7 +66,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     id_column, timestamp_column, target
         Names of the columns. ``id_column=None``: the frame is one series.
     device
-        ``"auto"`` (GPU if there is one), ``"cpu"``, ``"cuda"``, …
+        ``"auto"`` (GPU if there is one), ``"cpu"``, ``"cuda"``, … or a `torch.device`.
     batch_size
         Series that go through the model together; ``"auto"`` fills a fixed amount of memory. The forecast of a series
         does not depend on it beyond rounding.
@@ -71,13 +75,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     downsample
         Steps averaged into one for a second, coarse forecast that the level follows half-way, so that long seasons fit
         into the context: ``"auto"`` does so for series longer than the context when it holds fewer than eight seasons
-        (data of a few minutes' step), 1 never.
+        (data of a few minutes' step), 1 never. Series of less than one patch of coarse steps are left as they are.
     non_negative
         Clip the forecast at zero: ``"auto"`` for the series that were never negative, True for all, False for none.
     ensemble
         ``"classical"``: the median from the model, Theta and ETS together, weighted series by series by rolling
-        backtests; the spread stays the model's. Some thousand times slower (faster with the extra ``classical``). None:
-        the model alone.
+        backtests; the spread stays the model's. Some thousand times slower (faster with the extra ``classical``), on
+        all cores or as many as ``joblib.parallel_config(n_jobs=…)`` allows. None: the model alone.
     past_covariates, future_covariates, static_covariates
         Names of columns that go along with the target: known up to the cutoff, known ahead (their future comes as
         `future_df` to `predict`), one value per item. Numbers, or text for categories; NaN where not known. What they
@@ -119,7 +123,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         id_column: str | None = "item_id",
         timestamp_column: str = "timestamp",
         target: str = "target",
-        device: str = "auto",
+        device: str | torch.device = "auto",
         batch_size: int | str = "auto",
         symmetrize: bool = True,
         downsample: int | str = "auto",
@@ -245,7 +249,18 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return Forecast(forecast.at(levels), np.asarray(levels), forecast.lower)
 
     def save(self, folder: str | Path) -> None:
-        """Write options, weights and the remembered history into `folder`, as one whole step."""
+        """Write options, weights and the remembered history into `folder`, as one whole step.
+
+        A forecaster that was saved there before is replaced.
+
+        Raises
+        ------
+        OptionError
+            ``option.invalid`` for a folder that holds anything else, and for options that no file can hold (a
+            `RandomState`).
+        """
+        self._validate_options()
+        _validate_destination(Path(folder))
         options = self.get_params(deep=False)
         options["quantile_levels"] = self._levels(None)
         options["model"] = MODEL_FOLDER
@@ -253,7 +268,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(self.model).items()}
         if hasattr(self, "panel_"):
             files["history.bin"] = panel_to_bytes(self.panel_)
-        write_folder(Path(folder), files, kind="forecaster")
+        write_folder(Path(folder), files, kind=KIND)
 
     @classmethod
     def load(cls, folder: str | Path) -> Forecaster:
@@ -307,8 +322,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         decode, longest = self._decode(model), max(self._contexts(model))
         rate = coarse_rate(season, longest) if self.downsample == "auto" else int(self.downsample)
         if rate > 1:
-            coarse = downsample(panel.values, panel.offsets, rate, longer_than=longest)
-            quantiles = follow_coarse(quantiles, decode(*coarse, -(-horizon // rate)), rate)
+            patch = model.config.patch_length  # fewer coarse points say nothing about the level
+            coarse = downsample(panel.values, panel.offsets, rate, longer_than=longest, at_least=patch)
+            if len(coarse[0]):
+                quantiles = follow_coarse(quantiles, decode(*coarse, -(-horizon // rate)), rate)
         if self.ensemble == "classical":
             forecast = partial(decode, prediction_length=horizon)
             quantiles = join_classical(quantiles, panel.values, panel.offsets, season, forecast)
@@ -364,7 +381,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _contexts(self, model: Decoder) -> list[int]:
         wanted = model.config.context_length if self.context_length is None else self.context_length
-        return [int(length) for length in np.atleast_1d(np.asarray(wanted))]
+        return [min(int(length), _LONGEST) for length in np.atleast_1d(np.asarray(wanted))]
 
     def _panel(self, df: Any) -> Panel:
         panel = normalize_frame(
@@ -399,12 +416,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return int(wanted)
 
     def _validate_options(self) -> None:
-        given = self.context_length
-        contexts = list(given) if isinstance(given, (list, tuple, np.ndarray)) else [given]
+        given: Any = self.context_length
+        several = isinstance(given, (list, tuple, np.ndarray))
+        contexts = np.atleast_1d(np.asarray(given, dtype=object)).tolist()
         if not contexts:
             raise OptionError("context_length is empty.", code="option.invalid")
         for name, value, default in (
-            *(("context_length", length, None) for length in contexts),
+            *(("context_length", length, _NO_DEFAULT if several else None) for length in contexts),
             ("batch_size", self.batch_size, "auto"),
             ("downsample", self.downsample, "auto"),
             ("gap", self.gap, 0),
@@ -412,7 +430,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             if value is default or (isinstance(value, (str, int)) and not isinstance(value, bool) and value == default):
                 continue
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                text = f"{name} must be a whole number from 1, or {default!r}, got {value!r}."
+                instead = "" if default is _NO_DEFAULT else f", or {default!r}"
+                text = f"{name} must be a whole number from 1{instead}, got {value!r}."
                 raise OptionError(text, code="option.invalid")
         choices = {
             "symmetrize": (True, False),
@@ -423,16 +442,33 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         }
         for name, allowed in choices.items():
             value = getattr(self, name)
-            if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in allowed):
+            if not any(_is_choice(value, choice) for choice in allowed):
                 text = f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}."
                 raise OptionError(text, code="option.invalid")
 
 
+def _is_choice(value: Any, choice: bool | str | None) -> bool:
+    if isinstance(choice, bool):
+        return isinstance(value, (bool, np.bool_)) and bool(value) is choice
+    return value is None if choice is None else isinstance(value, str) and value == choice
+
+
+def _validate_destination(folder: Path) -> None:
+    """Refuse to replace anything but an empty folder or an earlier forecaster."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / MANIFEST).is_file() or read_manifest(folder).get("kind") != KIND:
+        text = f"{folder} is there already and no saved forecaster."
+        raise OptionError(text, code="option.invalid", hint="Give a new folder.")
+
+
 def _plain(value: Any) -> Any:
-    """Numbers and arrays of numpy as JSON knows them."""
+    """Numbers and arrays of numpy, and devices, as JSON knows them."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
-    raise TypeError(f"{value!r} cannot be saved")
+    if isinstance(value, torch.device):
+        return str(value)
+    raise OptionError(f"The option {value!r} cannot be saved.", code="option.invalid", hint="Use plain values.")
 
 
 def _warn_of_blind_windows(panel: Panel, is_missing: npt.NDArray[np.bool_]) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 
 from tsar.types import FloatArray, IntArray
 
+LARGEST = np.finfo(np.float64).max
+
 SEASONS_IN_CONTEXT = 8
 """With fewer seasons than this in the context, a coarse view pays."""
 
@@ -29,7 +31,7 @@ def coarse_rate(season_length: int, context_length: int) -> int:
 
 
 def downsample(
-    values: FloatArray, offsets: IntArray, rate: int, *, longer_than: int = 0
+    values: FloatArray, offsets: IntArray, rate: int, *, longer_than: int = 0, at_least: int = 1
 ) -> tuple[FloatArray, IntArray]:
     """Average runs of `rate` points of every series, counted from its end; a shorter rest at its beginning is dropped.
 
@@ -41,15 +43,20 @@ def downsample(
         Points in a run. A run without an observed value is missing, others are the mean of what was observed.
     longer_than
         Only series of more points than this are taken; the others are empty in the result.
+    at_least
+        Series that give fewer runs than this are left empty as well.
 
     Returns
     -------
     values, offsets
-        The coarse panel; series shorter than `rate` are empty in it.
+        The coarse panel.
     """
     lengths = np.diff(offsets)
-    counts = np.where(lengths > longer_than, lengths // rate, 0)
+    counts = np.where(lengths > longer_than, lengths // min(rate, int(lengths.max(initial=0)) + 1), 0)
+    counts = np.where(counts >= at_least, counts, 0)
     coarse = np.concatenate([[0], np.cumsum(counts)])
+    if not coarse[-1]:  # no series is that long, whatever the rate
+        return np.empty(0), coarse
     item = np.repeat(np.arange(len(counts)), counts)
     first = offsets[item + 1] - rate * (coarse[item + 1] - np.arange(coarse[-1]))
     runs = values[first[:, None] + np.arange(rate)]
@@ -76,14 +83,19 @@ def follow_coarse(quantiles: FloatArray, coarse: FloatArray, rate: int, weight: 
     """
     items, horizon, num_levels = quantiles.shape
     runs, middle = coarse.shape[1], num_levels // 2
+    largest = np.fmax(np.abs(quantiles).max((1, 2), initial=0.0), np.abs(coarse).max((1, 2), initial=0.0))
+    exponent = np.frexp(np.nan_to_num(largest))[1][:, None, None] + 2  # of a power of two, so that no sum overflows
+    quantiles, coarse = np.ldexp(quantiles, -exponent), np.ldexp(coarse, -exponent)
     padded = np.concatenate([quantiles[..., middle], np.repeat(quantiles[:, -1:, middle], runs * rate - horizon, 1)], 1)
     shift = coarse[..., middle] - padded.reshape(items, runs, rate).mean(-1)
     place = np.clip((np.arange(horizon) - (rate - 1) / 2) / rate, 0, runs - 1)  # in coarse steps, from middle to middle
     left = np.minimum(place.astype(int), max(runs - 2, 0))
     right = np.minimum(left + 1, runs - 1)
     smooth = shift[:, left] + (place - left) * (shift[:, right] - shift[:, left])
-    moved: FloatArray = quantiles + weight * np.nan_to_num(smooth)[..., None]
-    return moved
+    moved = quantiles + weight * np.nan_to_num(smooth)[..., None]
+    with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
+        result: FloatArray = np.clip(np.ldexp(moved, exponent), -LARGEST, LARGEST)
+    return result
 
 
 def zero_bound(values: FloatArray, offsets: IntArray) -> FloatArray:

@@ -16,7 +16,7 @@ from tsar.training.loop import pretrain
 
 RECIPES = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
 SHRUNK = [
-    "corpus=null", "init_from=null", "teacher=null",
+    "corpus=null", "init_from=null", "teacher=null", "teacher_share=null",
     "model.d_model=16", "model.num_layers=2", "model.head_dim=8", "model.d_ff=16",
     "model.context_length=64", "model.max_span=4", "corrupt.max_span=4", "data.block_size=4", "data.fresh=1",
     "data.pool=3",
@@ -97,3 +97,11 @@ def test_a_release_that_does_not_fit_is_refused(tmp_path, tiny_recipe, key):
     with pytest.raises(TsarError) as caught:
         pretrain(other, tmp_path / "second")
     assert caught.value.code == "recipe.bad_value"
+    assert not (tmp_path / "second" / "recipe.yaml").exists(), "refused before anything is written"
+
+
+def test_a_teacher_that_is_not_there_is_missed_at_once(tmp_path, tiny_recipe):
+    with pytest.raises(TsarError) as caught:
+        pretrain(load_recipe(tiny_recipe, ["train.steps=2", "teacher=nowhere"]), tmp_path / "run")
+    assert caught.value.code == "release.missing_file"
+    assert not list((tmp_path / "run").iterdir())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
-import pandas as pd
 import pytest
 
-from tsar import Forecaster
-from tsar.classical import fill_gaps, forecast_ets, forecast_theta, resolve_engine
-from tsar.ensemble import PRIOR_WEIGHTS, backtest_weights, cut_ends
+from tsar.classical import _statsmodels_ets, fill_gaps, forecast_ets, forecast_theta, resolve_engine
 from tsar.errors import OptionError
 
 LEVELS = [0.1, 0.5, 0.9]
@@ -47,14 +49,131 @@ def test_units_do_not_matter(method, unit, engine):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_bands_cover_what_they_say(method, engine):
+@pytest.mark.parametrize("missing", [3, 6])
+def test_a_missing_end_does_not_shift_the_forecast(method, missing, engine):
+    series = monthly(84)
+    past = series[:72].copy()
+    past[-missing:] = np.nan
+    quantiles = method(past, 12, 12, LEVELS, engine=engine)
+    assert np.abs(quantiles[:, 1] - series[72:]).mean() < 3.0
+    trimmed = method(past[:-missing], 12 + missing, 12, LEVELS, engine=engine)
+    np.testing.assert_array_equal(quantiles, trimmed[missing:])
+
+
+def test_a_missing_end_widens_the_bands_of_a_random_walk():
+    past = np.array([1.0, 3.0, 2.0])
+    longer = forecast_theta(past, 5, 1, LEVELS)
+    np.testing.assert_array_equal(forecast_theta(np.append(past, [np.nan] * 3), 2, 1, LEVELS), longer[3:])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["no season", "additive", "multiplicative"])
+def test_bands_cover_what_they_say(method, kind, engine):
     rng = np.random.default_rng(3)
-    hits = []
-    for _ in range(16):
-        series = 50 + rng.normal(0, 2, 45)
-        quantiles = method(series[:40], 5, 1, LEVELS, engine=engine)
-        hits.append((series[40:] > quantiles[:, 0]) & (series[40:] < quantiles[:, 2]))
-    assert 0.66 < np.mean(hits) < 0.94
+    wave = np.sin(2 * np.pi * np.arange(60) / 6)
+    hits, widths = [], []
+    is_slow = engine == "statsmodels" and method is forecast_ets
+    for _ in range(4 if is_slow else 12):
+        noise = rng.normal(0, 2, 60)
+        series = {
+            "no season": 50 + noise, "additive": 50 + 30 * wave + noise,
+            "multiplicative": (1 + 0.6 * wave) * (50 + noise),
+        }[kind]  # fmt: skip
+        quantiles = method(series[:54], 6, 1 if kind == "no season" else 6, LEVELS, engine=engine)
+        hits.append((series[54:] > quantiles[:, 0]) & (series[54:] < quantiles[:, 2]))
+        widths.append((quantiles[:, 2] - quantiles[:, 0]).mean())
+    assert 0.55 < np.mean(hits) <= 1.0
+    assert np.mean(widths) < 1.6 * 2 * 1.2816 * 2, "at most 1.6 times the band of the noise"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_series_near_the_largest_and_smallest_numbers(method, engine):
+    for scale in (1.7e308, 1e-310):
+        alternating = np.where(np.arange(40) % 2, -scale, scale)
+        assert np.isfinite(method(alternating, 5, 1, LEVELS, engine=engine)).all()
+    shape = monthly(40) / 200
+    expected = method(shape, 6, 12, LEVELS, engine=engine)
+    for exponent in (-1000, 1000):
+        scaled = method(np.ldexp(shape, exponent), 6, 12, LEVELS, engine=engine)
+        np.testing.assert_array_equal(np.ldexp(scaled, -exponent), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("level", [1e5, -1e7, 1e10])
+def test_a_large_level_does_not_hide_the_variation(method, level, engine):
+    series = monthly(84) - 100
+    quantiles = method(series[:72] + level, 12, 12, LEVELS, engine=engine) - level
+    assert np.abs(quantiles[:, 1] - series[72:]).mean() < 3.0
+
+
+def test_a_steep_trend_far_ahead_is_no_failed_fit(engine):
+    noise = np.random.default_rng(0).normal(0, 0.1, 20)
+    median = forecast_ets(np.arange(20.0) + noise, 400, 1, [0.5], engine=engine)[:, 0]
+    assert median[-1] == pytest.approx(419, rel=0.1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_levels_asked_for_do_not_change_the_numbers(method, engine):
+    series = np.random.default_rng(0).normal(size=40)
+    few = method(series, 8, 1, [0.9, 0.5], engine=engine)
+    many = method(series, 8, 1, [1e-300, 0.0001, 0.001, 0.5, 0.9], engine=engine)
+    np.testing.assert_allclose(few, many[:, [4, 3]], rtol=1e-12)
+    assert (np.diff(many, axis=1) > 0).all()
+    assert many[-1, 0] < -20, "a far level is no sign of a failed fit"
+
+
+def test_one_form_that_fails_does_not_lose_the_others(monkeypatch):
+    from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+
+    fit = ETSModel.fit
+
+    def fit_unless_damped(self, **options):
+        if self.damped_trend:
+            raise np.linalg.LinAlgError("SVD did not converge")
+        return fit(self, **options)
+
+    monkeypatch.setattr(ETSModel, "fit", fit_unless_damped)
+    ahead = forecast_ets(np.arange(30.0) + np.sin(np.arange(30)), 5, 1, [0.5], engine="statsmodels")[:, 0]
+    np.testing.assert_allclose(ahead, np.arange(30, 35), atol=2)
+
+
+def test_an_error_of_any_kind_costs_one_series_its_fit(monkeypatch, engine):
+    def fail(*_, **__):
+        raise Exception("no model able to be fitted")  # as statsforecast raises it
+
+    monkeypatch.setattr(f"tsar.classical._{engine}_theta", fail)
+    series = monthly(30)
+    assert (forecast_theta(series, 5, 1, [0.5], engine=engine) == series[-1]).all()
+
+
+def test_statsmodels_simulates_without_a_warning_and_repeatably():
+    rng = np.random.default_rng(0)
+    season = np.tile([1.0, 3.0, 9.0, 2.0], 15)
+    series = season * (10 + 0.5 * np.arange(60)) * np.exp(0.1 * rng.normal(size=60))  # multiplicative: simulated
+    series = series / series.max()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", category=FutureWarning)
+        first, second = (_statsmodels_ets(series, 5, 4, np.array(LEVELS)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were():
+    before = list(warnings.filters)
+    series = [monthly(40, seed) for seed in range(24)]
+    forecast = partial(forecast_theta, prediction_length=6, season_length=12, levels=LEVELS, engine="statsmodels")
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(forecast, series))
+    assert warnings.filters == before
+    np.testing.assert_array_equal(together[5], forecast(series[5]))
+
+
+def test_a_day_of_minutes_takes_no_minutes():
+    minutes = np.sin(2 * np.pi * np.arange(4 * 1440) / 1440) + 0.01 * np.random.default_rng(0).normal(size=4 * 1440)
+    began = time.perf_counter()
+    ahead = forecast_ets(minutes, 60, 1440, [0.5], engine="statsmodels")[:, 0]
+    assert time.perf_counter() - began < 6
+    np.testing.assert_allclose(ahead, np.sin(2 * np.pi * np.arange(60) / 1440), atol=0.1)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -98,39 +217,3 @@ def test_unknown_engine():
     with pytest.raises(OptionError) as caught:
         resolve_engine("prophet")
     assert caught.value.code == "option.invalid"
-
-
-def test_weights_go_to_what_did_well():
-    weights = backtest_weights(np.array([[1.0, 1.0, 1.0], [1.0, 4.0, 4.0], [4.0, 1.0, 4.0], [0.0, 0.0, 0.0]]))
-    np.testing.assert_allclose(weights.sum(1), 1)
-    np.testing.assert_allclose(weights[[0, 3]], np.tile(PRIOR_WEIGHTS, (2, 1)))
-    assert weights[1, 0] > 0.9
-    assert weights[2, 1] > 0.7
-
-
-def test_cut_ends():
-    values, offsets = np.arange(10.0), np.array([0, 6, 7, 10])
-    cut, starts = cut_ends(values, offsets, 2, 1)
-    assert starts.tolist() == [0, 4, 4, 5]
-    assert cut.tolist() == [0.0, 1.0, 2.0, 3.0, 7.0]
-
-
-def test_ensemble_moves_the_centre_and_keeps_the_spread():
-    df = pd.concat(
-        pd.DataFrame(
-            {
-                "item_id": name,
-                "timestamp": pd.date_range("2018-01-31", periods=size, freq="ME"),
-                "target": monthly(size, seed),
-            }
-        )
-        for seed, (name, size) in enumerate({"a": 60, "b": 8, "c": 3}.items())
-    )
-    plain = Forecaster(prediction_length=6, non_negative=False).predict(df)
-    both = Forecaster(prediction_length=6, non_negative=False, ensemble="classical").predict(df)
-    spread = plain["0.9"] - plain["0.1"]
-    np.testing.assert_allclose(both["0.9"] - both["0.1"], spread, rtol=1e-6)
-    assert (both["predictions"] != plain["predictions"]).mean() > 0.9
-    assert np.isfinite(both["predictions"]).all()
-    alone = Forecaster(prediction_length=6, non_negative=False, ensemble="classical").predict(df[df.item_id == "a"])
-    np.testing.assert_allclose(alone["predictions"], both["predictions"][both.item_id == "a"], rtol=1e-5)

@@ -161,3 +161,10 @@ def test_reader_that_stops_early_is_no_error():
     process.stdout.close()
     _, err = process.communicate()
     assert (process.returncode, err) == (0, b"")
+
+
+def test_the_coarse_view_can_be_chosen(table, capsys):
+    assert make_parser().parse_args(["forecast", "a.csv"]).downsample == "auto"
+    assert main(["forecast", str(table), "--prediction-length", "2", "--downsample", "0"]) == 2
+    assert "downsample must be a whole number from 1" in error_line(capsys)
+    assert main(["forecast", str(table), "--prediction-length", "2", "--downsample", "7"]) == 0

@@ -6,7 +6,7 @@ import torch
 from scipy.special import ndtri
 
 import tsar.decode
-from tsar.decode import _pooled_quantiles, decode, decode_within_memory
+from tsar.decode import _pooled_quantiles, decode, decode_panel, decode_within_memory
 from tsar.model.decoder import Decoder
 
 P, OUTPUT, ONE_PASS = 8, 32, 64  # of the small decoder
@@ -229,3 +229,20 @@ def test_pooling_does_not_ask_whose_value_it_is():
     torch.testing.assert_close(pooled, _pooled_quantiles(pool.mT, levels))
     assert (pooled.diff(dim=-1) > 0).all()
     assert ((pooled >= pool.amin((2, 3))[..., None]) & (pooled <= pool.amax((2, 3))[..., None])).all()
+
+
+@pytest.mark.parametrize("order", [[16, 64, 128], [128, 16, 64], [64, 128, 16]])
+def test_contexts_without_an_observed_value_do_not_count(decoder, order):
+    values = contexts(rows=4, length=128)
+    values[1, :100] = np.nan  # short
+    values[0, -40:] = np.nan  # nothing in the last 16
+    values[2, -70:] = np.nan  # nothing in the last 64
+    values[3] = np.nan
+    offsets = np.arange(5) * 128
+    together = decode_panel(decoder, values.ravel(), offsets, 20, context_lengths=order)
+    alone = [decode_panel(decoder, values.ravel(), offsets, 20, context_lengths=[length]) for length in order]
+    seen = [~np.isnan(one[:, :1, :1]) for one in alone]
+    assert np.sum(seen, axis=0).ravel().tolist() == [2, 3, 1, 0]
+    assert np.isnan(together[3]).all()
+    expected = sum(np.nan_to_num(one) for one in alone)[:3] / np.sum(seen, axis=0)[:3]
+    np.testing.assert_allclose(together[:3], expected, rtol=1e-9, atol=1e-9)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 
 from tsar import Forecaster
@@ -26,7 +29,10 @@ def predict(df, **options):
     return Forecaster(**{"prediction_length": 12} | options).fit(df).predict()
 
 
-@pytest.mark.parametrize("context_length", [[64, 128], (64, 128), np.array([64, 128]), np.int64(64)], ids=repr)
+ARRAYS = [np.array([64, 128]), np.int64(64), np.array(64)]
+
+
+@pytest.mark.parametrize("context_length", [[64, 128], (64, 128), *ARRAYS], ids=repr)
 def test_several_contexts_are_averaged_saved_and_cloned(context_length, tmp_path):
     df = make_series()
     forecaster = Forecaster(prediction_length=np.int64(12), context_length=context_length).fit(df)
@@ -52,10 +58,85 @@ def test_the_mirrored_series_has_the_mirrored_forecast():
     [
         {"symmetrize": 1}, {"ensemble": "x"}, {"downsample": 0}, {"downsample": "no"}, {"context_length": []},
         {"context_length": [64, 0]}, {"context_length": "abc"}, {"non_negative": None},
+        {"context_length": [None]}, {"context_length": np.array([[64]])}, {"context_length": np.array(True)},
+        {"context_length": np.array(64.0)}, {"context_length": [[64], [64, 32]]}, {"symmetrize": np.array(True)},
+        {"non_negative": np.array([True, False])}, {"non_negative": np.array("auto")}, {"non_negative": 1},
+        {"ensemble": np.array(["classical", "x"])},
     ],
     ids=repr,
 )  # fmt: skip
 def test_choices_of_inference_are_checked(option):
+    for call in (lambda forecaster: forecaster.fit(make_series()), lambda forecaster: forecaster.save("nowhere")):
+        with pytest.raises(TsarError) as caught:
+            call(Forecaster(**option))
+        assert caught.value.code == "option.invalid"
+
+
+@pytest.mark.parametrize("option", ["symmetrize", "non_negative"])
+@pytest.mark.parametrize("value", [True, False])
+def test_booleans_of_numpy_are_booleans(option, value):
+    df = make_series(size=80).assign(target=np.arange(80) % 3)
+    pd.testing.assert_frame_equal(predict(df, **{option: np.bool_(value)}), predict(df, **{option: value}))
+
+
+@pytest.mark.parametrize("size", [10**12, 10**30])
+def test_sizes_beyond_any_series_change_nothing(size):
+    df = make_series(size=80)
+    plain = predict(df)
+    pd.testing.assert_frame_equal(predict(df, downsample=size), plain)
+    pd.testing.assert_frame_equal(predict(df, context_length=size), plain)
+    pd.testing.assert_frame_equal(predict(df, batch_size=size), plain)
+
+
+def test_a_missing_end_is_no_context_of_its_own():
+    df = make_series(size=200)
+    df.loc[160:, "target"] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        both = [predict(df, context_length=lengths) for lengths in ([16, 128], [128, 16])]
+    for result in both:
+        pd.testing.assert_frame_equal(result, predict(df, context_length=128))
+
+
+def test_a_device_is_saved_by_name(tmp_path):
+    forecaster = Forecaster(prediction_length=3, device=torch.device("cpu")).fit(make_series(size=80))
+    forecaster.save(tmp_path / "saved")
+    loaded = Forecaster.load(tmp_path / "saved")
+    assert loaded.device == "cpu"
+    pd.testing.assert_frame_equal(loaded.predict(), forecaster.predict())
+
+
+@pytest.mark.parametrize("option", [{"random_state": np.random.RandomState(0)}, {"freq": object()}], ids=repr)
+def test_what_no_file_can_hold_is_refused(option, tmp_path):
     with pytest.raises(TsarError) as caught:
-        Forecaster(**option).fit(make_series())
+        Forecaster(**option).save(tmp_path / "saved")
     assert caught.value.code == "option.invalid"
+    assert not (tmp_path / "saved").exists()
+
+
+def test_only_a_saved_forecaster_is_replaced(tmp_path):
+    forecaster = Forecaster(prediction_length=3)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "manifest.json").write_text('{"kind": "benchmark", "sha256": {}}')
+    for name in ("thesis", "file", "other"):
+        with pytest.raises(TsarError) as caught:
+            forecaster.save(tmp_path / name)
+        assert caught.value.code == "option.invalid"
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+    (tmp_path / "empty").mkdir()
+    for length in (3, 5):  # into an empty folder, and over an earlier forecaster
+        forecaster.set_params(prediction_length=length).save(tmp_path / "empty")
+        assert Forecaster.load(tmp_path / "empty").prediction_length == length
+
+
+def test_one_level_gives_that_level_and_no_made_up_median():
+    forecaster = Forecaster(prediction_length=3).fit(make_series(size=80))
+    one, all_levels = forecaster.predict_quantiles(quantile_levels=[0.1]), forecaster.predict_quantiles()
+    np.testing.assert_array_equal(one.at([0.1]), all_levels.at([0.1]))
+    with pytest.raises(TsarError) as caught:
+        _ = one.median
+    assert caught.value.code == "option.quantile_level"
+    np.testing.assert_array_equal(forecaster.predict_quantiles(quantile_levels=[0.5]).median, all_levels.median)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from tsar.decode import decode
+from tsar.decode import _one_pass, decode
 from tsar.model.config import ModelConfig, num_parameters
 from tsar.model.decoder import Decoder
 from tsar.tokenizers.period import NUM_FEATURES, find_period, period_features
@@ -60,10 +62,36 @@ def test_gaps_do_not_hide_it():
     assert found(wave(24), observed) == pytest.approx(24, abs=0.2)
 
 
-@pytest.mark.parametrize("values", [torch.zeros(64), torch.arange(64.0), torch.ones(3), torch.empty(0)], ids=str)
+@pytest.mark.parametrize("scale", [1e20, 1e-25, 1e-37])
+def test_amplitudes_near_the_ends_of_single_precision(scale):
+    assert found((wave(24) * scale).float()) == pytest.approx(24, abs=0.05)
+    assert found(wave(24) * scale**8) == pytest.approx(24, abs=0.05)
+
+
+@pytest.mark.parametrize("values", [torch.zeros(64), torch.arange(64.0), torch.ones(3)], ids=str)
 def test_no_period(values):
-    if len(values):
-        assert found(values.double()) == 0
+    assert found(values.double()) == 0
+    assert found(values) == 0
+
+
+def test_nothing_observed_has_no_period():
+    period = find_period(torch.randn(2, 64), torch.zeros(2, 64, dtype=torch.bool))
+    assert period.length.tolist() == [0, 0]
+    assert period.strength.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_errors_of_straight_lines_are_no_period(dtype):
+    step = torch.arange(1024.0, dtype=torch.float64)
+    lines = [level + slope * step for level in (0.0, 0.1, 1e3, -1e6) for slope in (0.1, 1 / 3, -7.7, 1e-3, 123.456)]
+    values = torch.stack(lines).to(dtype)
+    for observed in (torch.ones(values.shape, dtype=torch.bool), (step > 300).expand(values.shape)):
+        assert find_period(values, observed).length.max() == 0
+
+
+def test_a_small_wave_on_a_steep_line_is_one():
+    line = 1000 * torch.arange(400.0, dtype=torch.float64)
+    assert found(line + wave(24, noise=0.1)) == pytest.approx(24, abs=0.05)
 
 
 def test_noise_has_a_weak_one_at_most():
@@ -95,11 +123,16 @@ def decoder() -> Decoder:
 
 
 def test_the_forecast_uses_the_period(decoder):
-    context = wave(10, size=96).numpy()[None]
-    plain = decode(decoder, context, 8)
-    other = wave(10, size=96).numpy()[None].copy()
-    other[:, :40] = wave(14, size=40).numpy()  # far from the end, but the period changes
-    assert np.abs(decode(decoder, other, 8) - plain).max() > 1e-6
+    values = wave(10, size=96)[None]
+    observed = torch.ones_like(values, dtype=torch.bool)
+    found_one = find_period(values, observed)
+    with torch.no_grad():
+        own, other = (
+            _one_pass(decoder, values, observed, replace(found_one, length=found_one.length * factor), 8)
+            for factor in (1.0, 1.4)
+        )
+    np.testing.assert_array_equal(own.numpy(), decode(decoder, values.numpy(), 8))
+    assert (other - own).abs().max() > 1e-3
 
 
 def test_batch_and_one_by_one_and_padding_agree_beyond_one_pass(decoder):

@@ -7,7 +7,10 @@ import pytest
 import yaml
 
 from tsar.errors import RecipeError
+from tsar.hub import load_model
+from tsar.model.decoder import Decoder
 from tsar.training.config import Recipe, Shape, load_recipe, make_recipe, recipe_to_yaml
+from tsar.training.distill import incompatibility
 
 RECIPES = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
 TEXT = """
@@ -185,3 +188,33 @@ def test_files_that_are_none(tmp_path):
     for content in (b"", b"[1, 2]", b"name: [", b"\xff\xfe", b"- name: x", b"name: !!python/object:os.system x"):
         path.write_bytes(content)
         assert code_and_text(load_recipe, path)[0] == "recipe.bad_value"
+
+
+def test_the_share_of_a_teacher_needs_one():
+    code, text = code_and_text(make_recipe, {"name": "demo", "teacher_share": 0.5})
+    assert code == "recipe.bad_value"
+    assert "without a teacher" in text
+    assert make_recipe({"name": "demo", "teacher": "zoo/tsar-small"}).teacher_share == 0.5
+    assert make_recipe({"name": "demo", "teacher": "zoo/tsar-small", "teacher_share": 0.0}).teacher_share == 0
+    assert make_recipe({"name": "demo"}).teacher_share is None
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ({"teacher": "x", "teacher_share": True}, "teacher_share"),
+        ({"train": {"steps": True}}, "train.steps"),
+        ({"shapes": [{"rows": True}]}, "shapes.rows"),
+        ({"model": True}, "model"),
+    ],
+)
+def test_true_is_no_number(values, place):
+    code, text = code_and_text(make_recipe, {"name": "demo", **values})
+    assert code == "recipe.bad_value"
+    assert f"{place} cannot be True" in text
+
+
+def test_the_teacher_of_the_distilled_recipe_fits():
+    recipe = load_recipe(next(path for path in RECIPES if path.stem == "tsar-tiny-distilled"))
+    assert incompatibility(Decoder(recipe.model), load_model(Path(recipe.teacher).name)) is None
+    assert Decoder(recipe.model).state_dict().keys() == load_model(Path(recipe.init_from).name).state_dict().keys()

@@ -42,6 +42,38 @@ def test_downsampling_leaves_out_what_fits_already():
     np.testing.assert_array_equal(coarse, [4.5, 6.5, 8.5])
 
 
+def test_a_rate_beyond_every_series_and_too_few_runs_leave_nothing():
+    values, offsets = np.arange(10.0), np.array([0, 4, 10])
+    for options in ({"rate": 10**12}, {"rate": 10**30}, {"rate": 2, "at_least": 4}):
+        coarse, starts = downsample(values, offsets, **options)
+        assert coarse.size == 0
+        assert starts.tolist() == [0, 0, 0]
+    coarse, starts = downsample(values, offsets, 2, at_least=3)
+    assert starts.tolist() == [0, 0, 3]
+
+
+def test_the_largest_numbers_do_not_overflow():
+    largest = np.finfo(float).max
+    fine = np.broadcast_to(np.array([-largest, largest / 2, largest]), (2, 6, 3)).copy()
+    coarse = np.broadcast_to(np.array([0.0, largest, largest]), (2, 3, 3)).copy()
+    coarse[1] = np.nan
+    moved = follow_coarse(fine, coarse, 2)
+    np.testing.assert_array_equal(moved[1], fine[1])
+    np.testing.assert_allclose(moved[0, :, 1], 0.75 * largest)
+    np.testing.assert_array_equal(moved[0, :, 2], largest)
+    ones = follow_coarse(np.ldexp(fine, -1020), np.ldexp(coarse, -1020), 2)
+    np.testing.assert_allclose(np.ldexp(ones[0, :, 0], 1000), np.ldexp(moved[0, :, 0], -20))
+
+
+@pytest.mark.parametrize("size", [40, 80, 119])
+def test_one_or_two_coarse_points_do_not_pull_the_level(size):
+    rng = np.random.default_rng(0)
+    df = ten_minutes(1).head(size).assign(target=np.arange(size) + rng.normal(0, 0.1, size))
+    model = {"prediction_length": 5, "context_length": 32}
+    with_it, without = (Forecaster(**model, downsample=rate).predict(df) for rate in (size // 2, 1))
+    pd.testing.assert_frame_equal(with_it, without)
+
+
 def test_the_level_follows_the_coarse_forecast_and_the_shape_stays():
     fine = np.zeros((1, 6, 3)) + np.array([-1.0, 0.0, 1.0]) + np.tile([1.0, -1.0], 3)[None, :, None]
     coarse = np.full((1, 3, 3), 10.0)

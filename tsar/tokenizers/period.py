@@ -28,6 +28,12 @@ HILL = 0.2
 DIP = 0.5
 """Peaks count after the autocorrelation has once fallen below this share of the highest one."""
 
+LEAST_REST = 1e-6
+"""What a straight line leaves of the deviations must be more than this share of them: less is rounding."""
+
+LEVEL_ROUNDING = 4.0
+"""And more than this many units in the last place of the largest value."""
+
 LEAST_PAIRS = 8
 DOUBLINGS = 5
 SEARCH = 3
@@ -75,13 +81,18 @@ def find_period(values: Tensor, observed: Tensor) -> Period:
     size = values.shape[1]
     seen = observed.to(values.dtype)
     count = seen.sum(1, keepdim=True)
-    rest = _without_trend(torch.where(observed, values, 0.0), seen, count.clamp_min(1)).float()
-    rest = rest / rest.square().sum(1, keepdim=True).sqrt().clamp_min(1e-20)
+    filled = torch.where(observed, values, 0.0)
+    largest = filled.abs().amax(1, keepdim=True)
+    centred, rest = _without_trend(filled / torch.where(largest > 0, largest, 1.0), seen, count.clamp_min(1))
+    size_of_rest = rest.square().sum(1, keepdim=True).sqrt()
+    rounding = LEVEL_ROUNDING * torch.finfo(values.dtype).eps * count.sqrt()  # of the level, which is at most 1 here
+    varies = size_of_rest > torch.maximum(rounding, LEAST_REST * centred.square().sum(1, keepdim=True).sqrt())
+    rest = (rest / torch.where(varies, size_of_rest, 1.0)).float()
     seen, count = seen.float(), count.float()
     pairs = _autocorrelation(seen).round()
     correlation = _autocorrelation(rest) * count / pairs.clamp_min(LEAST_PAIRS)
     lag = torch.arange(size, device=values.device)
-    usable = (lag * LEAST_PERIODS <= count) & (pairs >= LEAST_PAIRS)
+    usable = (lag * LEAST_PERIODS <= count) & (pairs >= LEAST_PAIRS) & varies
     usable[:, 2:-1] &= (correlation[:, 2:-1] > correlation[:, 1:-2]) & (correlation[:, 2:-1] >= correlation[:, 3:])
     usable[:, :2] = False
     usable[:, -1:] = False
@@ -134,14 +145,14 @@ def _refine(length: Tensor, correlation: Tensor, usable: Tensor) -> Tensor:
     return length
 
 
-def _without_trend(filled: Tensor, seen: Tensor, count: Tensor) -> Tensor:
-    """Residuals (B, N) of a straight line through what is observed, 0 elsewhere."""
+def _without_trend(filled: Tensor, seen: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Residuals (B, N) of the mean and of a straight line through what is observed, 0 elsewhere."""
     time = torch.linspace(-1, 1, filled.shape[1], device=filled.device, dtype=filled.dtype)
     mean = filled.sum(1, keepdim=True) / count
     centred = (filled - mean) * seen
     offset = (time - (time * seen).sum(1, keepdim=True) / count) * seen
     slope = (centred * offset).sum(1, keepdim=True) / offset.square().sum(1, keepdim=True).clamp_min(1e-12)
-    return centred - slope * offset
+    return centred, centred - slope * offset
 
 
 def _autocorrelation(series: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from tsar.training.corrupt import CorruptConfig
 from tsar.training.optim import OptimConfig
 from tsar.training.sampler import DataConfig
 
+DEFAULT_TEACHER_SHARE = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
@@ -94,7 +96,7 @@ class Recipe:
     teacher
         Release folder of a model to learn from besides the data, see `tsar.training.distill`; None: no teacher.
     teacher_share
-        How much of the loss is the distance to the teacher's quantiles.
+        How much of the loss is the distance to the teacher's quantiles; None: half with a teacher. Refused without one.
     """
 
     name: str
@@ -102,7 +104,7 @@ class Recipe:
     corpus: str | None = None
     init_from: str | None = None
     teacher: str | None = None
-    teacher_share: float = 0.5
+    teacher_share: float | None = None
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     corrupt: CorruptConfig = field(default_factory=CorruptConfig)
@@ -125,7 +127,11 @@ class Recipe:
                 raise ValueError(f"shapes: context_length {shape.context_length} is no multiple of model.patch_length")
         if min(self.data.block_size, self.data.fresh, self.data.pool) < 1 or self.data.fresh > self.data.pool:
             raise ValueError("data: block_size, fresh and pool must be at least 1, and fresh at most pool")
-        if not 0 <= self.teacher_share <= 1:
+        if self.teacher is None and self.teacher_share is not None:
+            raise ValueError("teacher_share is given without a teacher")
+        if self.teacher is not None and self.teacher_share is None:
+            object.__setattr__(self, "teacher_share", DEFAULT_TEACHER_SHARE)
+        if self.teacher_share is not None and not 0 <= self.teacher_share <= 1:
             raise ValueError(f"teacher_share must be between 0 and 1, got {self.teacher_share}")
         if self.train.precision not in ("fp32", "bf16"):
             raise ValueError(f"train.precision must be fp32 or bf16, got {self.train.precision!r}")
@@ -165,8 +171,8 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
 
 
 def make_recipe(values: dict[str, Any]) -> Recipe:
-    """Build a recipe from plain values; unknown keys are refused with their place."""
-    _refuse_unknown_keys(Recipe, values, "")
+    """Build a recipe from plain values; unknown keys, and booleans for numbers, are refused with their place."""
+    _refuse_misfits(Recipe, values, "")
     try:
         return TypeAdapter(Recipe).validate_python(values)
     except ValidationError as error:
@@ -199,8 +205,8 @@ def _set(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"Override {override!r} is not YAML: {error}.", code="recipe.bad_value") from error
 
 
-def _refuse_unknown_keys(kind: type[Any], values: Any, place: str) -> None:
-    """Compare keys with dataclass fields, all the way down."""
+def _refuse_misfits(kind: type[Any], values: Any, place: str) -> None:
+    """Compare keys with dataclass fields, all the way down; true and false stand only where they are meant."""
     if not dataclasses.is_dataclass(kind) or not isinstance(values, dict):
         return
     hints = get_type_hints(kind)
@@ -211,8 +217,10 @@ def _refuse_unknown_keys(kind: type[Any], values: Any, place: str) -> None:
                 code="recipe.unknown_key",
                 hint=f"Known here: {', '.join(sorted(hints))}.",
             )
+        if isinstance(value, bool) and hints[key] is not bool:  # else taken for 0 or 1
+            raise RecipeError(f"The recipe's {place}{key} cannot be {value}.", code="recipe.bad_value")
         if key == "shapes" and isinstance(value, (list, tuple)):
             for shape in value:
-                _refuse_unknown_keys(Shape, shape, f"{place}shapes.")
+                _refuse_misfits(Shape, shape, f"{place}shapes.")
         else:
-            _refuse_unknown_keys(hints[key], value, f"{place}{key}.")
+            _refuse_misfits(hints[key], value, f"{place}{key}.")

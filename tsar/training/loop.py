@@ -135,6 +135,7 @@ class _Run:
         checkpoint = find_checkpoint(run_dir)
         if recipe.init_from is not None and checkpoint is None:
             _start_from(decoder, recipe.init_from)
+        teacher = _find_teacher(recipe.teacher, decoder, accelerator.device) if recipe.teacher is not None else None
         objective = NextPatches(decoder, smooth_weight=train.smooth_weight).to(accelerator.device)
         optimizer = make_optimizer(objective, recipe.optim)
         ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
@@ -158,7 +159,6 @@ class _Run:
             (run_dir / "recipe.yaml").write_text(recipe_to_yaml(recipe))
         validation = Validation.make(recipe, accelerator.device)
         meter = Meter(run_dir, recipe.name, active=accelerator.is_main_process)
-        teacher = _find_teacher(recipe.teacher, decoder, accelerator.device) if recipe.teacher is not None else None
         return cls(
             recipe, run_dir, minutes, accelerator, pool, validation, objective, wrapped, optimizer, state, ema, meter,
             teacher,
@@ -232,7 +232,7 @@ class _Run:
         bf16 = self.recipe.train.precision == "bf16"
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
             guide = self.teacher(windows, visible) if self.teacher is not None else None
-            mean: Tensor = self.wrapped(windows, visible, guide, self.recipe.teacher_share).mean()
+            mean: Tensor = self.wrapped(windows, visible, guide, self.recipe.teacher_share or 0.0).mean()
         return mean
 
     def compile_shapes(self) -> None:
