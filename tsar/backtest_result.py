@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -80,6 +80,18 @@ class BacktestResult:
     """
 
     windows: Windows
+
+    def select(self, windows: Sequence[int]) -> BacktestResult:
+        """Return the result of some windows only, by their places (0: the earliest); items keep theirs."""
+        numbers, places = self.windows, list(windows)
+        return BacktestResult(
+            replace(
+                numbers,
+                cuts=numbers.cuts[:, places],
+                scales=numbers.scales[:, :, places],
+                **{name: getattr(numbers, name)[:, :, places] for name in ("actual", "median", "quantiles")},
+            )
+        )
 
     @cached_property
     def forecasts(self) -> Any:

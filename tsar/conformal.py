@@ -22,8 +22,8 @@ import numpy as np
 from scipy.special import ndtri
 from sklearn.base import clone
 
-from tsar.backtest import backtest
 from tsar.backtest_result import BacktestResult
+from tsar.backtesting import backtest
 from tsar.errors import OptionError, TsarWarning
 from tsar.forecast import Forecast
 from tsar.frame import normalize_frame
@@ -140,6 +140,47 @@ def fit_calibration(result: BacktestResult, method: str = "cqr") -> Calibration:
         Dependence.fit(normal_scores(actual, Forecast(quantiles, levels))),
         int(np.isfinite(residuals[..., 0]).sum()),
     )
+
+
+def calibrate_backtest(result: BacktestResult, method: str = "cqr", *, windows: int = WINDOWS[0]) -> BacktestResult:
+    """Calibrate each window of a backtest on the ones before it, to see what calibration is worth.
+
+    Parameters
+    ----------
+    result
+        Backtest of an uncalibrated forecaster, windows at least F + gap points apart so that nothing is known too soon.
+    method
+        ``"cqr"`` or ``"split"``.
+    windows
+        How many earlier windows each is calibrated on.
+
+    Returns
+    -------
+    BacktestResult
+        Of all windows but the first `windows`, with calibrated bands and medians.
+
+    Raises
+    ------
+    OptionError
+        ``option.invalid`` if there are not more windows than that, or they overlap; and those of `fit_calibration`.
+    """
+    numbers = result.windows
+    total = numbers.cuts.shape[1]
+    stride = np.diff(numbers.cuts, axis=1)[(numbers.cuts[:, :-1] >= 0) & (numbers.cuts[:, 1:] >= 0)]
+    if total <= windows or (stride < numbers.median.shape[-1] + numbers.gap).any():
+        raise OptionError(
+            f"calibrating needs more than {windows} windows that do not overlap, got {total}.", code="option.invalid"
+        )
+    order = np.argsort(numbers.levels)
+    quantiles, median = numbers.quantiles.copy(), numbers.median.copy()
+    for window in range(windows, total):
+        calibration = fit_calibration(result.select(range(window - windows, window)), method)
+        raw = quantiles[:, :, window][..., order]
+        applied = calibration.apply(Forecast(raw, numbers.levels[order]))
+        quantiles[:, :, window] = applied.quantiles[..., np.argsort(order)]
+        median[:, :, window] = applied.median
+    calibrated = BacktestResult(replace(numbers, quantiles=quantiles, median=median))
+    return calibrated.select(range(windows, total))
 
 
 def shifts_of(residuals: FloatArray, levels: FloatArray, wanted: int = RESIDUALS_WANTED) -> FloatArray:

@@ -245,7 +245,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         -------
         frame of the kind that came in
             A row per item, sample and future stamp: id and timestamp, ``target_name``, ``sample``, ``predictions``.
-            `tsar.samples.aggregate_samples` sums them over periods.
+            `tsar.aggregate_samples` sums them over periods.
 
         Raises
         ------

@@ -116,22 +116,21 @@ def shrunk_covariance(residuals: FloatArray) -> FloatArray:
     num_points = residuals.shape[1]
     centred = residuals - residuals.mean(1, keepdims=True)
     covariance = centred @ centred.T / (num_points - 1)
-    size: FloatArray = np.sqrt(np.maximum(np.diagonal(covariance), 1e-300))
+    size = np.sqrt(np.maximum(np.diagonal(covariance), 1e-300))
     scaled = centred / size[:, None]
     products = scaled[:, None, :] * scaled[None, :, :]
     variance = ((products - products.mean(-1, keepdims=True)) ** 2).sum(-1) * num_points / (num_points - 1) ** 3
     correlation = covariance / np.outer(size, size)
     off = ~np.eye(len(residuals), dtype=bool)
     amount = np.clip(variance[off].sum() / max((correlation[off] ** 2).sum(), 1e-300), 0.0, 1.0)
-    shrunk: FloatArray = np.where(off, (1 - amount) * covariance, covariance)
+    shrunk: FloatArray = np.where(off, (1 - amount) * covariance, covariance).astype(np.float64)
     return shrunk
 
 
 def _project(forecast: FloatArray, summing: FloatArray, covariance: FloatArray) -> FloatArray:
     """Bottom forecasts by generalised least squares."""
     weighted = np.linalg.solve(covariance, summing)
-    result: FloatArray = np.linalg.solve(summing.T @ weighted, weighted.T @ forecast)
-    return result
+    return np.linalg.solve(summing.T @ weighted, weighted.T @ forecast).astype(np.float64)
 
 
 def _usable(residuals: FloatArray | None, num_items: int) -> FloatArray:

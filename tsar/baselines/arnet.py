@@ -60,7 +60,8 @@ def fit_autoregression(series: FloatArray, lags: int, sparsity: float = 1.0) -> 
     lags
         Order p.
     sparsity
-        Expected share of coefficients that are not zero, in (0, 1]; 1: plain least squares.
+        Expected share of coefficients that are not zero, in (0, 1]; 1: plain least squares. Smaller is stricter; a
+        third of what one expects finds the zeros more surely.
 
     Returns
     -------
@@ -70,10 +71,11 @@ def fit_autoregression(series: FloatArray, lags: int, sparsity: float = 1.0) -> 
     -----
     AR-Net (Triebe, Laptev & Rajagopal, 2019) is a net without hidden layers, trained by gradient descent on the squared
     error plus ``strength * mean(2 / (1 + exp(-3 |w| ** (1/3))) - 1)``; ``strength`` is ``sqrt(loss) / 100`` times
-    ``1 / sparsity - 1``. The same objective is minimised here on the standardised series by majorising its concave penalty with
-    quadratics: each round is a weighted ridge regression in closed form, so the fit is deterministic and needs no
-    learning rate. Without sparsity it is the least-squares fit (tests compare with statsmodels' AutoReg). Coefficients
-    that end below `SMALLEST` are zero, and the others are then fitted without penalty, so that they are not biased.
+    ``1 / sparsity - 1``. The same objective is minimised here on the standardised series by majorising its concave
+    penalty with quadratics: each round is a weighted ridge regression in closed form, so the fit is deterministic and
+    needs no learning rate. Without sparsity it is the least-squares fit (tests compare with statsmodels' AutoReg).
+    Coefficients that end below `SMALLEST` are zero, and the others are then fitted without penalty, so that they are
+    not biased.
     """
     loc, unit = float(series.mean()), float(series.std()) or 1.0
     scaled = (series - loc) / unit
