@@ -4,8 +4,8 @@
     python pretrain/check_calibration.py tsar-tiny --data ../shared/data/dev_eval
 
 At each of several cutoffs, one horizon apart, the bands are calibrated on the windows before it, as `Forecaster` with
-`calibrate` does there (`tsar.conformal.calibrate_backtest`), and held against what came. Prints a table: coverage of the
-80 % band, its mean width in units of the seasonal error, WQL relative to raw; medians change with calibration, too.
+`calibrate` does there (`tsar.conformal.calibrate_backtest`), and held against what came. Prints a table: coverage of
+the 80 % band, its mean width in units of the seasonal error, WQL relative to raw; medians change with calibration, too.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tsar.types import FloatArray, IntArray
 
 RECENT_LAGS = 12
 SEASONS = 3
-MOST_ROWS = 40_000
+MOST_ROWS = 8_000
 HELD_BACK = 0.2
 """Share of the origins, the latest, from whose errors the bands are taken."""
 
@@ -126,13 +126,13 @@ class BoostedLags(Baseline):
             from lightgbm import LGBMRegressor
 
             return LGBMRegressor(
-                objective="l1", n_estimators=150, learning_rate=0.07, num_leaves=31, min_child_samples=least,
+                objective="l1", n_estimators=100, learning_rate=0.07, num_leaves=31, min_child_samples=least,
                 random_state=seed, n_jobs=1, verbose=-1,
             )  # fmt: skip
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         return HistGradientBoostingRegressor(
-            loss="absolute_error", max_iter=150, learning_rate=0.07, min_samples_leaf=least, random_state=seed,
+            loss="absolute_error", max_iter=100, learning_rate=0.07, min_samples_leaf=least, random_state=seed,
             early_stopping=False,
         )  # fmt: skip
 
