@@ -50,7 +50,7 @@ def test_bands_of_a_bad_forecaster_are_mended(overconfident, method):
     calibrated = calibrate_backtest(overconfident, method)
     assert abs(coverage_of(calibrated) - 0.8) <= 0.02
     report = calibrated.coverage_report()
-    np.testing.assert_allclose(report.query("band == 0.8")["coverage"], 0.8, atol=0.06)
+    np.testing.assert_allclose(report.query("band == 0.8")["coverage"], 0.8, atol=0.09)
     assert calibrated.scores["coverage_error"] < 0.02
     assert calibrated.scores["WQL"] < held_back.scores["WQL"]
 
@@ -142,14 +142,16 @@ def test_forecaster_learns_it_in_fit_keeps_and_saves_it(tiny_release, tmp_path):
 def test_refusals(tiny_release, overconfident):
     forecaster = Forecaster(str(tiny_release), prediction_length=8, freq=1)
     short = walks(2, 9)
+    overlapping = backtest(SeasonalNaive(prediction_length=6), walks(2), windows=9, step=1)
+    only_median = backtest(Drift(quantile_levels=[0.5], prediction_length=6), walks(2))
     for call, code in (
         (lambda: forecaster.set_params(calibrate="aci").fit(short), "option.invalid"),
         (lambda: forecaster.set_params(calibrate=True).fit(short), "backtest.too_short"),
         (lambda: Forecaster(str(tiny_release), calibrate=True).predict(walks(2, 50)), "forecaster.not_fitted"),
         (lambda: fit_calibration(overconfident, "magic"), "option.invalid"),
         (lambda: calibrate_backtest(overconfident, windows=16), "option.invalid"),
-        (lambda: calibrate_backtest(backtest(SeasonalNaive(prediction_length=6), walks(2), windows=9, step=1)), "option.invalid"),
-        (lambda: fit_calibration(backtest(Drift(quantile_levels=[0.5], prediction_length=6), walks(2))), "option.quantile_level"),
+        (lambda: calibrate_backtest(overlapping), "option.invalid"),
+        (lambda: fit_calibration(only_median), "option.quantile_level"),
     ):  # fmt: skip
         with pytest.raises(TsarError) as caught:
             call()
