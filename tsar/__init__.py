@@ -13,16 +13,44 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsar import errors
+    from tsar.aggregate import aggregate_samples
+    from tsar.backtesting import backtest
+    from tsar.constraints import Constraints
     from tsar.forecast import Forecast
     from tsar.forecaster import Forecaster
+    from tsar.hierarchy import reconcile
     from tsar.hub import load_model
     from tsar.plotting import plot_forecast
+    from tsar.plotting_backtest import plot_backtest, plot_coverage
+    from tsar.ranking import leaderboard
     from tsar.registry import list_models
 
 __version__ = "0.1.0"
-__all__ = ["Forecast", "Forecaster", "__version__", "errors", "list_models", "load_model", "plot_forecast"]
+__all__ = [
+    "Constraints",
+    "Forecast",
+    "Forecaster",
+    "__version__",
+    "aggregate_samples",
+    "backtest",
+    "errors",
+    "leaderboard",
+    "list_models",
+    "load_model",
+    "plot_backtest",
+    "plot_coverage",
+    "plot_forecast",
+    "reconcile",
+]
 
 _HOMES = {
+    "Constraints": "tsar.constraints",
+    "aggregate_samples": "tsar.aggregate",
+    "backtest": "tsar.backtesting",
+    "leaderboard": "tsar.ranking",
+    "plot_backtest": "tsar.plotting_backtest",
+    "plot_coverage": "tsar.plotting_backtest",
+    "reconcile": "tsar.hierarchy",
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",
     "list_models": "tsar.registry",

@@ -67,6 +67,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "checkpoint.invalid": "a checkpoint is incomplete or damaged",
         "checkpoint.busy": "another run is writing to this folder",
         "training.nan_loss": "the training loss is not finite",
+        # backtest
+        "backtest.too_short": "no item is long enough for a backtest window",
         # benchmark: evaluation sets
         "benchmark.missing_set": "there is no evaluation set of this name or at this path",
         "benchmark.missing_column": "an evaluation set lacks a column",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from tsar.constraints import Bounds
 from tsar.errors import OptionError
+from tsar.samples import Dependence, sample_paths
 
 Array = npt.NDArray[np.float64]
 LARGEST = np.finfo(np.float64).max
@@ -27,11 +30,17 @@ class Forecast:
         (Q,) ascending.
     lower
         (I,) bound below which no quantile of an item falls, -inf for none; None: no bounds.
+    bounds
+        Constraints that every quantile and sample obeys; None: none.
+    dependence
+        How the steps of a sample go together; None: the default of `tsar.samples`.
     """
 
     quantiles: Array
     levels: Array
     lower: Array | None = None
+    bounds: Bounds | None = None
+    dependence: Dependence | None = None
 
     @property
     def median(self) -> Array:
@@ -46,7 +55,7 @@ class Forecast:
         Between two known levels the quantile function is linear in the standard normal quantile of the level, so a
         normal law is reproduced exactly; beyond the outermost known levels the last piece is continued (normal tails
         with the local spread). Both keep the order of levels, and a known level gives the known quantile bit for bit
-        (or the bound).
+        (or the bound, or what the constraints make of it).
 
         Raises
         ------
@@ -74,7 +83,31 @@ class Forecast:
         return self._bounded(np.where(is_known, self.quantiles[..., exact], out))
 
     def _bounded(self, result: Array) -> Array:
-        return result if self.lower is None else np.maximum(result, self.lower[:, None, None])
+        if self.lower is not None:
+            result = np.maximum(result, self.lower[:, None, None])
+        return result if self.bounds is None else self.bounds.apply(result)
+
+    def sample(
+        self, num_samples: int = 100, *, item_ids: Sequence[Any] | None = None, random_state: int | None = None
+    ) -> Array:
+        """Draw sample paths (I, S, F) whose steps go together; see `tsar.samples.sample_paths`.
+
+        Parameters
+        ----------
+        num_samples
+            S.
+        item_ids
+            (I,) ids that the draws of each item depend on; None: its place.
+        random_state
+            Whole number; None counts as 0.
+
+        Raises
+        ------
+        OptionError
+            ``option.invalid`` if `num_samples` is not a whole number from 1.
+        """
+        ids = range(len(self.quantiles)) if item_ids is None else item_ids
+        return sample_paths(self, num_samples, ids, dependence=self.dependence, random_state=random_state)
 
 
 def validate_levels(levels: Sequence[float]) -> Array:

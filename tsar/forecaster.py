@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator
 
+from tsar.conformal import Calibration, calibrate_forecaster
+from tsar.constraints import normalize_constraints, read_bound_columns, resolve_bounds
 from tsar.covariates import METHODS, CovariateEffect, apply_effect, learn_effect
 from tsar.decode import decode_panel
 from tsar.ensemble import join_classical
@@ -26,6 +29,7 @@ from tsar.frame import (
     add_calendar,
     calendar_columns,
     make_forecast_frame,
+    make_sample_frame,
     normalize_frame,
     panel_from_bytes,
     panel_to_bytes,
@@ -94,8 +98,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         ``"ridge"``, ``"gradient_boosting"``, or ``"auto"``: the better of them on backtests.
     gap
         Steps between the end of the history and the first forecast (lead time).
+    calibrate
+        True or ``"cqr"``: `fit` also runs a backtest on the ends of the histories and corrects every quantile by what
+        it missed there, step by step (`tsar.conformal`); ``"split"`` takes the spread from the errors of the median.
+    constraints
+        `tsar.Constraints`, or a mapping of its fields: bounds, whole numbers, closed hours and weekdays. Every quantile
+        and sample obeys them.
     random_state
-        For what is sampled; the forecast itself is deterministic.
+        Seed of `sample` and of what is learned from samples; the forecast itself is deterministic.
 
     Attributes
     ----------
@@ -103,6 +113,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         What `fit` remembers: the clean history of every series.
     covariate_effect_ : CovariateEffect
         What `fit` learned of the covariates: gain, importance, which are kept. Only with covariates.
+    calibration_ : Calibration
+        What `fit` learned about the bands, with `calibrate`.
+    bound_columns_ : dict
+        Bounds that are columns, their last values (I,).
     n_features_in_ : int
         1, the target.
 
@@ -136,6 +150,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         holidays: str | None = None,
         covariate_method: str = "auto",
         gap: int = 0,
+        calibrate: bool | str = False,
+        constraints: Any = None,
         random_state: int | None = None,
     ) -> None:
         self.model = model
@@ -159,6 +175,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.holidays = holidays
         self.covariate_method = covariate_method
         self.gap = gap
+        self.calibrate = calibrate
+        self.constraints = constraints
         self.random_state = random_state
 
     def fit(self, df: Any, y: None = None) -> Forecaster:
@@ -187,6 +205,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if self.panel_.covariates is not None:
             model = load_model(self.model, resolve_device(self.device))
             self.covariate_effect_ = self._learn_covariates(model, self.panel_, self.panel_.covariates)
+        self.bound_columns_ = self._bound_columns(df, self.constraints)
+        if self.calibrate:
+            method = "cqr" if self.calibrate is True else str(self.calibrate)
+            self.calibration_ = calibrate_forecaster(self, df, method)
         return self
 
     def predict(
@@ -196,6 +218,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         future_df: Any = None,
         prediction_length: int | None = None,
         quantile_levels: Sequence[float] | None = None,
+        constraints: Any = None,
     ) -> Any:
         """Forecast what follows the history.
 
@@ -205,7 +228,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             Other series to forecast instead of those given to `fit`; same columns. Nothing is remembered.
         future_df
             The future covariates: a row for every item and timestamp that is forecast (those within `gap` as well).
-        prediction_length, quantile_levels
+        prediction_length, quantile_levels, constraints
             Instead of those of the constructor, for this call.
 
         Returns
@@ -227,6 +250,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         model = load_model(self.model, resolve_device(self.device))
         panel = self._fitted_panel() if df is None else self._panel(df)  # frame -> series
         forecast = self._forecast(model, panel, prediction_length, future_df)  # -> windows -> … -> distribution
+        forecast = self._finish(forecast, panel, df, constraints)  # calibrated, and within the constraints
         return make_forecast_frame(  # distribution -> frame
             panel, forecast.at(levels), levels, forecast.median, id_column=self.id_column,
             timestamp_column=self.timestamp_column, target_name=self.target, gap=self.gap,
@@ -239,14 +263,60 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         future_df: Any = None,
         prediction_length: int | None = None,
         quantile_levels: Sequence[float] | None = None,
+        constraints: Any = None,
     ) -> Forecast:
         """Forecast as numbers: a `Forecast` of the ascending levels; parameters and errors as in `predict`."""
         self._validate_options()
         levels = sorted(self._levels(quantile_levels))
         model = load_model(self.model, resolve_device(self.device))
         panel = self._fitted_panel() if df is None else self._panel(df)
-        forecast = self._forecast(model, panel, prediction_length, future_df)
-        return Forecast(forecast.at(levels), np.asarray(levels), forecast.lower)
+        forecast = self._finish(self._forecast(model, panel, prediction_length, future_df), panel, df, constraints)
+        return replace(forecast, quantiles=forecast.at(levels), levels=np.asarray(levels))
+
+    def sample(
+        self,
+        df: Any = None,
+        *,
+        num_samples: int = 100,
+        future_df: Any = None,
+        prediction_length: int | None = None,
+        constraints: Any = None,
+    ) -> Any:
+        """Draw sample paths of what follows the history, whose steps go together as forecast errors do.
+
+        Parameters
+        ----------
+        df, future_df, prediction_length, constraints
+            As in `predict`.
+        num_samples
+            S paths per item. At every step they are the quantiles of the forecast at ``(s + 0.5) / S``, so that the
+            bands of `predict` are theirs; which values make a path says `tsar.samples`, from the backtest if there was
+            a calibration. The paths of an item depend on its id and `random_state`, not on other items.
+
+        Returns
+        -------
+        frame of the kind that came in
+            A row per item, sample and future stamp: id and timestamp, ``target_name``, ``sample``, ``predictions``.
+            `tsar.aggregate_samples` sums them over periods.
+
+        Raises
+        ------
+        OptionError
+            ``option.invalid`` if `num_samples` is not a whole number from 1; and the errors of `predict`.
+        """
+        self._validate_options()
+        model = load_model(self.model, resolve_device(self.device))
+        panel = self._fitted_panel() if df is None else self._panel(df)
+        forecast = self._finish(self._forecast(model, panel, prediction_length, future_df), panel, df, constraints)
+        paths = forecast.sample(num_samples, item_ids=list(panel.item_ids), random_state=self.random_state)
+        return make_sample_frame(
+            panel,
+            paths,
+            id_column=self.id_column,
+            timestamp_column=self.timestamp_column,
+            target_name=self.target,
+            gap=self.gap,
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write options, weights and the remembered history into `folder`, as one whole step.
@@ -264,10 +334,15 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         options = self.get_params(deep=False)
         options["quantile_levels"] = self._levels(None)
         options["model"] = MODEL_FOLDER
+        constraints = normalize_constraints(self.constraints)
+        options["constraints"] = None if constraints is None else constraints.to_dict()
         files = {"options.json": json.dumps(options, indent=1, default=_plain).encode()}
         files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(self.model).items()}
         if hasattr(self, "panel_"):
             files["history.bin"] = panel_to_bytes(self.panel_)
+            files["bounds.json"] = json.dumps(self.bound_columns_, default=_plain).encode()
+        if hasattr(self, "calibration_"):
+            files["calibration.npz"] = self.calibration_.to_bytes()
         write_folder(Path(folder), files, kind=KIND)
 
     @classmethod
@@ -294,6 +369,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
                 forecaster.covariate_effect_ = forecaster._learn_covariates(
                     model, forecaster.panel_, forecaster.panel_.covariates
                 )
+            stored = json.loads(files.get("bounds.json", b"{}"))
+            forecaster.bound_columns_ = {name: np.asarray(values, dtype=float) for name, values in stored.items()}
+        if "calibration.npz" in files:
+            forecaster.calibration_ = Calibration.from_bytes(files["calibration.npz"])
         return forecaster
 
     def _forecast(self, model: Decoder, panel: Panel, prediction_length: int | None, future_df: Any) -> Forecast:
@@ -374,6 +453,31 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             names[kind] = tuple(given)
         return CovariateColumns(**names)
 
+    def _finish(self, forecast: Forecast, panel: Panel, df: Any, constraints: Any) -> Forecast:
+        """Distribution -> distribution: what the backtest and the constraints say."""
+        if self.calibrate:
+            if not hasattr(self, "calibration_"):
+                raise NotFittedError(
+                    "This forecaster is not calibrated yet.", code="forecaster.not_fitted", hint="Call fit(df) first."
+                )
+            forecast = self.calibration_.apply(forecast)
+        wanted = normalize_constraints(self.constraints if constraints is None else constraints)
+        if wanted is None:
+            return forecast
+        known = df is None and constraints is None
+        columns = self.bound_columns_ if known else self._bound_columns(df, wanted)
+        bounds = resolve_bounds(wanted, panel, forecast.quantiles.shape[1], columns, gap=self.gap)
+        return replace(forecast, bounds=bounds)
+
+    def _bound_columns(self, df: Any, constraints: Any) -> dict[str, npt.NDArray[np.float64]]:
+        return read_bound_columns(
+            normalize_constraints(constraints),
+            df,
+            id_column=self.id_column,
+            timestamp_column=self.timestamp_column,
+            target=self.target,
+        )
+
     def _lower_bound(self, panel: Panel) -> npt.NDArray[np.float64] | None:
         if self.non_negative == "auto":
             return zero_bound(panel.values, panel.offsets)
@@ -439,7 +543,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             "ensemble": (None, "classical"),
             "calendar": (True, False),
             "covariate_method": METHODS,
+            "calibrate": (False, True, "cqr", "split"),
         }
+        normalize_constraints(self.constraints)
         for name, allowed in choices.items():
             value = getattr(self, name)
             if not any(_is_choice(value, choice) for choice in allowed):

@@ -73,3 +73,26 @@ def symmetric_mape(actual: Array, median: Array) -> float:
     size = np.abs(actual) + np.abs(median)
     share = np.divide(2 * np.abs(actual - median), size, out=np.zeros_like(size), where=size != 0)
     return float(np.nanmean(share))
+
+
+def interval_coverage(actual: Array, lower: Array, upper: Array) -> float:
+    """Share of actual values (I, F) from `lower` to `upper` (I, F), both included; NaN in `actual` is left out."""
+    inside = np.where(np.isfinite(actual), (actual >= lower) & (actual <= upper), np.nan)
+    return float(np.nanmean(inside))
+
+
+def energy_score(actual: Array, paths: Array) -> float:
+    """Energy score of sample paths, mean over items: lower is better, and sensitive to how steps go together.
+
+    ``E |X - y| - E |X - X'| / 2`` with Euclidean norms over the horizon (Gneiting & Raftery, 2007, section 4.3).
+
+    Parameters
+    ----------
+    actual
+        (I, F), without missing values.
+    paths
+        (I, S, F).
+    """
+    to_actual = np.linalg.norm(paths - actual[:, None], axis=-1).mean(-1)
+    between = [np.linalg.norm(one[:, None] - one[None], axis=-1).mean() for one in paths]
+    return float((to_actual - np.array(between) / 2).mean())

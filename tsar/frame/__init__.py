@@ -1,6 +1,6 @@
 """Frames: the only place that touches a user's columns. Check what comes in, assemble what goes out."""
 
-from tsar.frame.assemble import make_forecast_frame, quantile_column
+from tsar.frame.assemble import make_forecast_frame, make_sample_frame, quantile_column
 from tsar.frame.calendar import add_calendar, calendar_columns
 from tsar.frame.covariates import CovariateColumns, Covariates, read_future
 from tsar.frame.normalize import normalize_frame
@@ -16,6 +16,7 @@ __all__ = [
     "add_calendar",
     "calendar_columns",
     "make_forecast_frame",
+    "make_sample_frame",
     "normalize_frame",
     "panel_from_bytes",
     "panel_to_bytes",

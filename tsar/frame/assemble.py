@@ -70,14 +70,37 @@ def make_forecast_frame(
     _check_names(names, level_names)
     num_items, prediction_length = median.shape
     frame = pd.DataFrame(quantiles.reshape(num_items * prediction_length, len(level_names)), columns=level_names)
-    stamps = panel.future_timestamps(gap + prediction_length)
-    if gap:
-        stamps = stamps[np.arange(len(stamps)) % (gap + prediction_length) >= gap]
-    frame.insert(0, names[1], stamps)
+    frame.insert(0, names[1], panel.future_timestamps(prediction_length, gap))
     frame.insert(1, names[2], target_name)
     frame.insert(2, names[3], median.reshape(-1))
     items = np.repeat(np.arange(num_items), prediction_length)
     return to_kind(frame, names[0], panel.source, items)
+
+
+def make_sample_frame(
+    panel: Panel,
+    paths: FloatArray,
+    *,
+    id_column: str | None = "item_id",
+    timestamp_column: str = "timestamp",
+    target_name: str = "target",
+    gap: int = 0,
+) -> Any:
+    """Make the long frame of sample paths (I, S, F) of a panel.
+
+    The columns are id, timestamp, ``target_name``, ``sample`` (from 0) and ``predictions``; item by item, sample by
+    sample, time ascending. Kind, types and errors as in `make_forecast_frame`.
+    """
+    name = "item_id" if id_column is None else id_column
+    _check_names([name, timestamp_column, "target_name", "sample", "predictions"], [])
+    num_items, num_samples, horizon = paths.shape
+    place = np.arange(num_items * horizon).reshape(num_items, 1, horizon)
+    stamps = panel.future_timestamps(horizon, gap).take(np.broadcast_to(place, paths.shape).ravel())
+    frame = pd.DataFrame({timestamp_column: stamps})
+    frame["target_name"] = target_name
+    frame["sample"] = np.tile(np.repeat(np.arange(num_samples), horizon), num_items)
+    frame["predictions"] = paths.ravel()
+    return to_kind(frame, name, panel.source, np.repeat(np.arange(num_items), num_samples * horizon))
 
 
 def _check_names(names: list[str], level_names: list[str]) -> None:

@@ -134,13 +134,15 @@ class Panel:
         periods = np.arange(len(self.values)) - np.repeat(self.offsets[:-1], self.lengths)
         return self.grid.stamps(np.repeat(self.starts, self.lengths) + periods * self.grid.step)
 
-    def future_timestamps(self, prediction_length: int) -> pd.Index:
+    def future_timestamps(self, prediction_length: int, gap: int = 0) -> pd.Index:
         """Return the stamps of the periods that follow each item.
 
         Parameters
         ----------
         prediction_length : int
             Number of periods F.
+        gap : int
+            Periods between each item and the first of them.
 
         Returns
         -------
@@ -160,4 +162,4 @@ class Panel:
                 code="option.prediction_length",
                 hint="for example prediction_length=24",
             )
-        return self.grid.future_stamps(self.starts + (self.lengths - 1) * self.grid.step, prediction_length)
+        return self.grid.future_stamps(self.starts + (self.lengths - 1 + gap) * self.grid.step, prediction_length)
