@@ -18,7 +18,7 @@ LAYERS = (
     ("storage",),
     ("freq",),
     ("frame",),
-    ("windows", "refine", "classical"),
+    ("windows", "refine", "classical", "diagnosis"),
     ("scaling",),
     ("tokenizers",),
     ("heads",),
@@ -35,7 +35,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TRAINING_MAY_IMPORT = RANK["model"]
-LAZILY_IMPORTS_TRAINING = {"cli", "forecaster"}
+LAZILY_IMPORTS_TRAINING = {"cli", "forecaster", "tasks"}
 
 PANDAS_ALLOWED = {
     "freq",

@@ -18,13 +18,29 @@ if TYPE_CHECKING:
     from tsar.hub import load_model
     from tsar.plotting import plot_forecast
     from tsar.registry import list_models
+    from tsar.tasks.classify import TimeSeriesClassifier, TimeSeriesRegressor
+    from tsar.tasks.embed import embed
 
 __version__ = "0.1.0"
-__all__ = ["Forecast", "Forecaster", "__version__", "errors", "list_models", "load_model", "plot_forecast"]
+__all__ = [
+    "Forecast",
+    "Forecaster",
+    "TimeSeriesClassifier",
+    "TimeSeriesRegressor",
+    "__version__",
+    "embed",
+    "errors",
+    "list_models",
+    "load_model",
+    "plot_forecast",
+]
 
 _HOMES = {
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",
+    "TimeSeriesClassifier": "tsar.tasks.classify",
+    "TimeSeriesRegressor": "tsar.tasks.classify",
+    "embed": "tsar.tasks.embed",
     "list_models": "tsar.registry",
     "load_model": "tsar.hub",
     "plot_forecast": "tsar.plotting",
