@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tsar import errors
+    from tsar.diagnosis import diagnose
     from tsar.forecast import Forecast
     from tsar.forecaster import Forecaster
     from tsar.hub import load_model
@@ -28,6 +29,7 @@ __all__ = [
     "TimeSeriesClassifier",
     "TimeSeriesRegressor",
     "__version__",
+    "diagnose",
     "embed",
     "errors",
     "list_models",
@@ -40,6 +42,7 @@ _HOMES = {
     "Forecaster": "tsar.forecaster",
     "TimeSeriesClassifier": "tsar.tasks.classify",
     "TimeSeriesRegressor": "tsar.tasks.classify",
+    "diagnose": "tsar.diagnosis",
     "embed": "tsar.tasks.embed",
     "list_models": "tsar.registry",
     "load_model": "tsar.hub",

@@ -24,7 +24,8 @@ from tsar.types import FloatArray
 
 POOLINGS = ("mean", "std", "last", "segments")
 NUM_SEGMENTS = 4
-POINTS_PER_BATCH = 1 << 16
+ROWS = {"cpu": 4, "cuda": 64}
+"""Windows of every batch, the last one filled up: with one shape the rounding of a window is the same in any company."""
 
 
 def embed(
@@ -143,14 +144,14 @@ def hidden_states(
     """
     patch = model.config.patch_length
     device = next(model.parameters()).device
+    per_batch = ROWS.get(device.type, ROWS["cpu"])
     tokens = np.array([-(-len(window) // patch) for window in windows])
     result: list[FloatArray] = [np.empty(0)] * len(windows)
     for num in np.unique(tokens):
         rows = np.flatnonzero(tokens == num)
-        per_batch = max(1, POINTS_PER_BATCH // (2 * num * patch))
         for chunk in np.split(rows, np.arange(per_batch, len(rows), per_batch)):
-            once = np.full((len(chunk), num * patch), np.nan)
-            for place, row in enumerate(chunk):
+            once = np.full((per_batch, num * patch), np.nan)
+            for place, row in enumerate(np.resize(chunk, per_batch)):
                 once[place, once.shape[1] - len(windows[row]) :] = windows[row]
             values = torch.from_numpy(np.concatenate([once, once], 1)).to(device)
             states: list[torch.Tensor] = []
