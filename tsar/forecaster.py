@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
+from tsar.context import follow_neighbours
 from tsar.decode import decode_panel
 from tsar.ensemble import join_classical
 from tsar.errors import NotFittedError, OptionError, ReleaseError, TsarWarning
@@ -142,8 +143,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(
-        self, df: Any = None, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None
-    ) -> Any:
+        self, df: Any = None, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None,
+        examples: Any = None, neighbours: int = 0,
+    ) -> Any:  # fmt: skip
         """Forecast what follows the history.
 
         Parameters
@@ -152,6 +154,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             Other series to forecast instead of those given to `fit`; same columns. Nothing is remembered.
         prediction_length, quantile_levels
             Instead of those of the constructor, for this call.
+        examples, neighbours
+            A long frame of other series, and how many windows to look up in them and in the series' own past: what
+            followed the windows most like the end of a series moves its forecast, where that would have helped
+            (`tsar.context`). Off by default.
 
         Returns
         -------
@@ -171,7 +177,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         levels = self._levels(quantile_levels)
         model = load_model(self.model, resolve_device(self.device))
         panel = self._fitted_panel() if df is None else self._panel(df)  # frame -> series
-        forecast = self._forecast(model, panel, prediction_length)  # -> windows -> tokens -> model -> distribution
+        shown = None if examples is None else self._panel(examples)
+        forecast = self._forecast(  # -> windows -> tokens -> model -> distribution
+            model, panel, prediction_length, shown, neighbours
+        )
         return make_forecast_frame(  # distribution -> frame
             panel, forecast.at(levels), levels, forecast.median, id_column=self.id_column,
             timestamp_column=self.timestamp_column, target_name=self.target,
@@ -220,7 +229,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             forecaster.n_features_in_ = 1
         return forecaster
 
-    def _forecast(self, model: Decoder, panel: Panel, prediction_length: int | None) -> Forecast:
+    def _forecast(
+        self, model: Decoder, panel: Panel, prediction_length: int | None, examples: Panel | None = None,
+        neighbours: int = 0,
+    ) -> Forecast:  # fmt: skip
         """Windows -> tokens -> model -> distribution; then what the whole history adds."""
         horizon, values, offsets = self._horizon(panel, prediction_length), panel.values, panel.offsets
         season = season_length(panel.freq)
@@ -237,6 +249,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             quantiles = follow_coarse(quantiles, decode(*coarse, -(-horizon // rate)), rate)
         if self.ensemble == "classical":
             quantiles = join_classical(quantiles, values, offsets, season, partial(decode, prediction_length=horizon))
+        quantiles = follow_neighbours(
+            quantiles, panel, partial(decode_panel, model, context_lengths=contexts), examples=examples,
+            neighbours=neighbours, season=season or 1,
+        )  # fmt: skip
         _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
         return Forecast(quantiles, np.asarray(model.config.quantile_levels), self._lower_bound(panel))
 
