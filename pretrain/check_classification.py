@@ -35,13 +35,16 @@ def classify(name, heads, reference):
         score = model.score(X_test, y_test)
         count = len(X_test) * len(X_test[0])
         each = 1000 * (time.perf_counter() - fitted) / count
-        print(f"{name} tsar {head}: accuracy {score:.3f}, fit {fitted - start:.1f} s, {each:.1f} ms a series", flush=True)
+        print(
+            f"{name} tsar {head}: accuracy {score:.3f}, fit {fitted - start:.1f} s, {each:.1f} ms a series", flush=True
+        )
     if not reference:
         return
     from aeon.classification.convolution_based import RocketClassifier
     from aeon.classification.distance_based import KNeighborsTimeSeriesClassifier
 
-    print(f"{name} 1-NN-DTW: {KNeighborsTimeSeriesClassifier(distance='dtw', n_neighbors=1).fit(X, y).score(X_test, y_test):.3f}")
+    neighbour = KNeighborsTimeSeriesClassifier(distance="dtw", n_neighbors=1).fit(X, y)
+    print(f"{name} 1-NN-DTW: {neighbour.score(X_test, y_test):.3f}")
     if not isinstance(X, list):  # ROCKET of aeon takes series of one length
         print(f"{name} ROCKET: {RocketClassifier(random_state=0).fit(X, y).score(X_test, y_test):.3f}", flush=True)
 

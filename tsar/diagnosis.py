@@ -68,6 +68,12 @@ class Diagnosis:
             result[self.findings[name]] = fallback
         return result
 
+    @property
+    def with_fallback(self) -> ObjectArray:
+        """(I,) as `names`, with what stands in for the model's forecast: ``"constant: last_value"``."""
+        names, fallback = self.names, self.fallback
+        return np.where(fallback == "", names, names + ": " + fallback)
+
 
 def diagnose(
     df: Any,
@@ -204,7 +210,8 @@ def _line_fit(
 
     def mean(x: FloatArray) -> FloatArray:
         total: FloatArray = np.add.reduceat(np.where(seen, x, 0.0), starts)
-        return total / np.maximum(np.add.reduceat(seen.astype(np.float64), starts), 1.0)
+        average: FloatArray = total / np.maximum(np.add.reduceat(seen.astype(np.float64), starts), 1.0)
+        return average
 
     centred_time = time - np.repeat(mean(time), length)
     centred = values - np.repeat(mean(values), length)

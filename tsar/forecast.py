@@ -27,11 +27,15 @@ class Forecast:
         (Q,) ascending.
     lower
         (I,) bound below which no quantile of an item falls, -inf for none; None: no bounds.
+    diagnosis
+        (I,) what is unusual about each item, and what stands in for the model's forecast: ``"constant: last_value"``;
+        empty for nothing (`tsar.diagnosis`). None: not looked at.
     """
 
     quantiles: Array
     levels: Array
     lower: Array | None = None
+    diagnosis: npt.NDArray[np.object_] | None = None
 
     @property
     def median(self) -> Array:

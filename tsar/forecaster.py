@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 
 from tsar.context import follow_neighbours
 from tsar.decode import decode_panel
+from tsar.diagnosis import diagnose_panel
 from tsar.ensemble import join_classical
 from tsar.errors import NotFittedError, OptionError, ReleaseError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
@@ -195,7 +196,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         model = load_model(self.model, resolve_device(self.device))
         panel = self._fitted_panel() if df is None else self._panel(df)
         forecast = self._forecast(model, panel, prediction_length)
-        return Forecast(forecast.at(levels), np.asarray(levels), forecast.lower)
+        return Forecast(forecast.at(levels), np.asarray(levels), forecast.lower, forecast.diagnosis)
 
     def save(self, folder: str | Path) -> None:
         """Write options, weights and the remembered history into `folder`, as one whole step."""
@@ -253,8 +254,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             quantiles, panel, partial(decode_panel, model, context_lengths=contexts), examples=examples,
             neighbours=neighbours, season=season or 1,
         )  # fmt: skip
+        findings = diagnose_panel(values, offsets).with_fallback
         _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
-        return Forecast(quantiles, np.asarray(model.config.quantile_levels), self._lower_bound(panel))
+        return Forecast(quantiles, np.asarray(model.config.quantile_levels), self._lower_bound(panel), findings)
 
     def _lower_bound(self, panel: Panel) -> npt.NDArray[np.float64] | None:
         if self.non_negative == "auto":

@@ -36,9 +36,7 @@ EXAMPLES = {
 
 def frame(names):
     parts = [
-        pd.DataFrame(
-            {"item_id": name, "timestamp": pd.date_range("2020", periods=len(v), freq="D"), "target": v}
-        )
+        pd.DataFrame({"item_id": name, "timestamp": pd.date_range("2020", periods=len(v), freq="D"), "target": v})
         for name, v in ((name, EXAMPLES[name][0]) for name in names)
     ]
     return pd.concat(parts, ignore_index=True)
@@ -70,6 +68,13 @@ def test_the_fallback_is_what_the_forecaster_does():
     forecast = tsar.Forecaster(prediction_length=4, freq="D").fit(history).predict().set_index("item_id")
     assert (forecast.loc["constant", "predictions"] == 3.3).all()
     assert forecast.loc["all_missing", "predictions"].isna().all()
+
+
+@pytest.mark.filterwarnings("ignore::tsar.errors.TsarWarning")
+def test_a_forecast_tells_of_its_fallbacks():
+    history = frame(["constant", "all_missing", "plain", "trend"])
+    forecast = tsar.Forecaster(prediction_length=4, freq="D").predict_quantiles(history)
+    assert forecast.diagnosis.tolist() == ["constant: last_value", "all_missing: missing", "", "strong_trend"]
 
 
 def test_polars_frame_comes_back_as_polars():

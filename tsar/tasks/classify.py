@@ -117,7 +117,8 @@ class _SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         kept = size > 1e-9 * max(size[0], 1e-300)
         kept[0] = True
         self.axes_ = right[kept].T
-        return left[:, kept] * size[kept]
+        coordinates: FloatArray = left[:, kept] * size[kept]
+        return coordinates
 
     def _features(self, series: list[FloatArray]) -> FloatArray:
         coordinates: FloatArray = self._scale(self._embed(series)) @ self.axes_

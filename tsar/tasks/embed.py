@@ -25,7 +25,7 @@ from tsar.types import FloatArray
 POOLINGS = ("mean", "std", "last", "segments")
 NUM_SEGMENTS = 4
 ROWS = {"cpu": 4, "cuda": 64}
-"""Windows of every batch, the last one filled up: with one shape the rounding of a window is the same in any company."""
+"""Windows of every batch, the last one filled up: with one shape, a window's rounding is the same in any company."""
 
 
 def embed(
@@ -123,9 +123,7 @@ def embed(
     return make_item_frame(panel, {f"e{k}": vectors[:, k] for k in range(vectors.shape[1])}, id_column=id_column)
 
 
-def pooled_states(
-    model: Decoder, windows: Sequence[FloatArray], layers: Sequence[int], pooling: str
-) -> FloatArray:
+def pooled_states(model: Decoder, windows: Sequence[FloatArray], layers: Sequence[int], pooling: str) -> FloatArray:
     """Vectors (n, K) of windows that are shown twice; parameters as in `embed`."""
     parts = pooling.split("_")
     if not set(parts) <= set(POOLINGS):
@@ -151,7 +149,7 @@ def hidden_states(
         rows = np.flatnonzero(tokens == num)
         for chunk in np.split(rows, np.arange(per_batch, len(rows), per_batch)):
             once = np.full((per_batch, num * patch), np.nan)
-            for place, row in enumerate(np.resize(chunk, per_batch)):
+            for place, row in enumerate(np.resize(chunk, per_batch).tolist()):
                 once[place, once.shape[1] - len(windows[row]) :] = windows[row]
             values = torch.from_numpy(np.concatenate([once, once], 1)).to(device)
             states: list[torch.Tensor] = []

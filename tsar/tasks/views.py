@@ -63,7 +63,8 @@ def standardize(series: FloatArray) -> FloatArray:
 
 def differences(series: FloatArray) -> FloatArray:
     """Steps from point to point (L,), the first one 0."""
-    return np.diff(series, prepend=series[:1])
+    steps: FloatArray = np.diff(series, prepend=series[:1])
+    return steps
 
 
 def statistics_of(series: Sequence[FloatArray]) -> FloatArray:
