@@ -18,14 +18,14 @@ LAYERS = (
     ("storage",),
     ("freq",),
     ("frame",),
-    ("windows", "refine", "classical"),
+    ("windows", "refine", "classical", "diagnosis"),
     ("scaling",),
     ("tokenizers",),
     ("heads",),
     ("model",),
     ("constraints", "samples", "hierarchy"),
     ("forecast",),
-    ("decode", "ensemble", "covariates", "aggregate"),
+    ("decode", "ensemble", "covariates", "context", "aggregate"),
     ("metrics",),
     ("backtest_result",),
     ("backtesting",),
@@ -41,7 +41,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TRAINING_MAY_IMPORT = RANK["model"]
-LAZILY_IMPORTS_TRAINING = {"cli", "forecaster"}
+LAZILY_IMPORTS_TRAINING = {"cli", "forecaster", "tasks"}
 
 PANDAS_ALLOWED = {
     "freq",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tsar.aggregate import aggregate_samples
     from tsar.backtesting import backtest
     from tsar.constraints import Constraints
+    from tsar.diagnosis import diagnose
     from tsar.forecast import Forecast
     from tsar.forecaster import Forecaster
     from tsar.hierarchy import reconcile
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tsar.plotting_backtest import plot_backtest, plot_coverage
     from tsar.ranking import leaderboard
     from tsar.registry import list_models
+    from tsar.tasks.classify import TimeSeriesClassifier, TimeSeriesRegressor
+    from tsar.tasks.embed import embed
 
 __version__ = "0.1.0"
 __all__ = [
@@ -41,6 +44,10 @@ __all__ = [
     "plot_coverage",
     "plot_forecast",
     "reconcile",
+    "TimeSeriesClassifier",
+    "TimeSeriesRegressor",
+    "diagnose",
+    "embed",
 ]
 
 _HOMES = {
@@ -53,6 +60,10 @@ _HOMES = {
     "reconcile": "tsar.hierarchy",
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",
+    "TimeSeriesClassifier": "tsar.tasks.classify",
+    "TimeSeriesRegressor": "tsar.tasks.classify",
+    "diagnose": "tsar.diagnosis",
+    "embed": "tsar.tasks.embed",
     "list_models": "tsar.registry",
     "load_model": "tsar.hub",
     "plot_forecast": "tsar.plotting",

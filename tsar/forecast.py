@@ -34,6 +34,9 @@ class Forecast:
         Constraints that every quantile and sample obeys; None: none.
     dependence
         How the steps of a sample go together; None: the default of `tsar.samples`.
+    diagnosis
+        (I,) what is unusual about each item, and what stands in for the model's forecast: ``"constant: last_value"``;
+        empty for nothing (`tsar.diagnosis`). None: not looked at.
     """
 
     quantiles: Array
@@ -41,6 +44,7 @@ class Forecast:
     lower: Array | None = None
     bounds: Bounds | None = None
     dependence: Dependence | None = None
+    diagnosis: npt.NDArray[np.object_] | None = None
 
     @property
     def median(self) -> Array:

@@ -2,57 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sklearn.base import BaseEstimator
 
 from tsar.conformal import Calibration, calibrate_forecaster
 from tsar.constraints import normalize_constraints, read_bound_columns, resolve_bounds
-from tsar.covariates import METHODS, CovariateEffect, apply_effect, learn_effect
-from tsar.decode import decode_panel
-from tsar.ensemble import join_classical
-from tsar.errors import CovariateError, NotFittedError, OptionError, ReleaseError, TsarWarning
+from tsar.covariates import CovariateEffect, apply_effect, learn_effect
+from tsar.diagnosis import diagnose_panel
+from tsar.errors import NotFittedError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
-from tsar.frame import (
-    CovariateColumns,
-    Covariates,
-    Panel,
-    add_calendar,
-    calendar_columns,
-    make_forecast_frame,
-    make_sample_frame,
-    normalize_frame,
-    panel_from_bytes,
-    panel_to_bytes,
-    read_future,
-)
+from tsar.frame import Panel, add_calendar, make_forecast_frame, make_sample_frame, normalize_frame, read_ahead
 from tsar.freq import season_length
-from tsar.hub import load_model, release_files, resolve_device
-from tsar.logging import progress_bar
+from tsar.hub import load_model, resolve_device
+from tsar.inference import Inference
 from tsar.model.decoder import Decoder
-from tsar.refine import coarse_rate, downsample, follow_coarse, zero_bound
-from tsar.storage import MANIFEST, read_folder, read_manifest, write_folder
+from tsar.options import covariate_columns, validate_horizon, validate_options
+from tsar.refine import zero_bound
+from tsar.saved import load_forecaster, save_forecaster
+from tsar.tuning import load_adapter, save_adapter, tune
 
-MODEL_FOLDER = "model"
-KIND = "forecaster"
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _CALLER_OF_FIT = 3
-_LONGEST = int(np.iinfo(np.int64).max)
-_NO_DEFAULT = object()
-_CALLER_OF_PREDICT = 4  # warnings point there: a function here, Forecaster._forecast, predict, caller
+_CALLER_OF_PREDICT = 4  # warnings point there: a function here, Forecaster._distribution, predict, caller
 
 
 class Forecaster(BaseEstimator):  # type: ignore[misc]
-    """Forecast every series of a long frame, with bands, zero-shot.
+    """Forecast every series of a long frame, with bands, zero-shot or after fine-tuning.
 
     Parameters
     ----------
@@ -104,8 +86,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     constraints
         `tsar.Constraints`, or a mapping of its fields: bounds, whole numbers, closed hours and weekdays. Every quantile
         and sample obeys them.
+    mode
+        ``"zero_shot"``: `fit` trains nothing. Else it trains a copy of the model on the data, and keeps the copy only
+        if it forecasts held-back ends better: ``"head"``, ``"prompt"``, ``"lora"``, ``"probe_then_tune"``, ``"full"``, or
+        ``"from_scratch"`` (a small new model). See docs/fine_tuning.md.
+    fine_tune
+        None, a dict or a `FineTuneConfig`: how to train; the defaults are meant to be left alone.
     random_state
-        Seed of `sample` and of what is learned from samples; the forecast itself is deterministic.
+        Seed of `sample` and of all that `fit` learns, None as 0. The forecast itself is deterministic.
 
     Attributes
     ----------
@@ -117,6 +105,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         What `fit` learned about the bands, with `calibrate`.
     bound_columns_ : dict
         Bounds that are columns, their last values (I,).
+    model_ : Decoder
+        The tuned decoder; not there in mode ``"zero_shot"``. The released one is never changed.
+    adapter_ : Adapter or None
+        What of it is new; None where the released weights are kept and for ``"from_scratch"``.
+    fine_tune_report_ : FineTuneReport
+        Steps, scores on the held-back ends, share of the weights trained, whether the released weights are kept.
     n_features_in_ : int
         1, the target.
 
@@ -152,6 +146,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         gap: int = 0,
         calibrate: bool | str = False,
         constraints: Any = None,
+        mode: str = "zero_shot",
+        fine_tune: Any = None,
         random_state: int | None = None,
     ) -> None:
         self.model = model
@@ -177,10 +173,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.gap = gap
         self.calibrate = calibrate
         self.constraints = constraints
+        self.mode = mode
+        self.fine_tune = fine_tune
         self.random_state = random_state
 
-    def fit(self, df: Any, y: None = None) -> Forecaster:
-        """Validate `df` and remember it as the history to forecast from; zero-shot, nothing is learned.
+    def fit(self, df: Any, y: None = None, *, validation: Any = None) -> Forecaster:
+        """Validate `df` and remember it as the history to forecast from; learn what the options ask for.
+
+        Zero-shot and without covariates and calibration nothing is learned.
 
         Parameters
         ----------
@@ -188,6 +188,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             Long frame (pandas, polars or pyarrow): one row per item and stamp. It is not changed.
         y
             Ignored, as in scikit-learn's transformers.
+        validation
+            Frame of the rows that follow `df`, by which fine-tuning ends and the best weights are chosen; None: the
+            ends of `df` are held back for it. It is not trained on and not remembered.
 
         Returns
         -------
@@ -196,19 +199,21 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        FrameError, FrequencyError
+        FrameError, FrequencyError, CovariateError
             For data that cannot be forecast; the code names the reason, see docs/errors.md.
+        TrainingError
+            ``training.nan_loss``, if the learning rate is far too high.
         """
-        self._validate_options()
-        self.panel_ = self._panel(df)
-        self.n_features_in_ = 1
-        if self.panel_.covariates is not None:
-            model = load_model(self.model, resolve_device(self.device))
-            self.covariate_effect_ = self._learn_covariates(model, self.panel_, self.panel_.covariates)
-        self.bound_columns_ = self._bound_columns(df, self.constraints)
+        validate_options(self)
+        panel = self._panel(df)
+        bounds = self._bound_columns(df, self.constraints)
+        for learned in ("model_", "adapter_", "fine_tune_report_", "covariate_effect_", "calibration_"):
+            self.__dict__.pop(learned, None)
+        if self.mode != "zero_shot":
+            self._tune(panel, None if validation is None else self._panel(validation))
+        self.remember(panel, bounds)
         if self.calibrate:
-            method = "cqr" if self.calibrate is True else str(self.calibrate)
-            self.calibration_ = calibrate_forecaster(self, df, method)
+            self.calibration_ = calibrate_forecaster(self, df, "cqr" if self.calibrate is True else str(self.calibrate))
         return self
 
     def predict(
@@ -219,6 +224,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         prediction_length: int | None = None,
         quantile_levels: Sequence[float] | None = None,
         constraints: Any = None,
+        examples: Any = None,
+        neighbours: int = 0,
     ) -> Any:
         """Forecast what follows the history.
 
@@ -230,6 +237,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             The future covariates: a row for every item and timestamp that is forecast (those within `gap` as well).
         prediction_length, quantile_levels, constraints
             Instead of those of the constructor, for this call.
+        examples, neighbours
+            A long frame of other series, and how many windows to look up in them and in the series' own past: what
+            followed the windows most like the end of a series moves its forecast, where that would have helped
+            (`tsar.context`). Off by default.
 
         Returns
         -------
@@ -244,13 +255,11 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             ``forecaster.not_fitted`` without `df` before `fit`.
         OptionError
             ``option.prediction_length``, ``option.quantile_level``, ``option.invalid``, ``device.unavailable``.
+        CovariateError
+            If `future_df` does not fit.
         """
-        self._validate_options()
         levels = self._levels(quantile_levels)
-        model = load_model(self.model, resolve_device(self.device))
-        panel = self._fitted_panel() if df is None else self._panel(df)  # frame -> series
-        forecast = self._forecast(model, panel, prediction_length, future_df)  # -> windows -> … -> distribution
-        forecast = self._finish(forecast, panel, df, constraints)  # calibrated, and within the constraints
+        panel, forecast = self._distribution(df, prediction_length, future_df, constraints, examples, neighbours)
         return make_forecast_frame(  # distribution -> frame
             panel, forecast.at(levels), levels, forecast.median, id_column=self.id_column,
             timestamp_column=self.timestamp_column, target_name=self.target, gap=self.gap,
@@ -264,13 +273,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         prediction_length: int | None = None,
         quantile_levels: Sequence[float] | None = None,
         constraints: Any = None,
+        examples: Any = None,
+        neighbours: int = 0,
     ) -> Forecast:
         """Forecast as numbers: a `Forecast` of the ascending levels; parameters and errors as in `predict`."""
-        self._validate_options()
         levels = sorted(self._levels(quantile_levels))
-        model = load_model(self.model, resolve_device(self.device))
-        panel = self._fitted_panel() if df is None else self._panel(df)
-        forecast = self._finish(self._forecast(model, panel, prediction_length, future_df), panel, df, constraints)
+        _, forecast = self._distribution(df, prediction_length, future_df, constraints, examples, neighbours)
         return replace(forecast, quantiles=forecast.at(levels), levels=np.asarray(levels))
 
     def sample(
@@ -304,22 +312,15 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         OptionError
             ``option.invalid`` if `num_samples` is not a whole number from 1; and the errors of `predict`.
         """
-        self._validate_options()
-        model = load_model(self.model, resolve_device(self.device))
-        panel = self._fitted_panel() if df is None else self._panel(df)
-        forecast = self._finish(self._forecast(model, panel, prediction_length, future_df), panel, df, constraints)
+        panel, forecast = self._distribution(df, prediction_length, future_df, constraints, None, 0)
         paths = forecast.sample(num_samples, item_ids=list(panel.item_ids), random_state=self.random_state)
         return make_sample_frame(
-            panel,
-            paths,
-            id_column=self.id_column,
-            timestamp_column=self.timestamp_column,
-            target_name=self.target,
+            panel, paths, id_column=self.id_column, timestamp_column=self.timestamp_column, target_name=self.target,
             gap=self.gap,
-        )
+        )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
-        """Write options, weights and the remembered history into `folder`, as one whole step.
+        """Write options, weights, the remembered history and what was learned into `folder`, as one whole step.
 
         A forecaster that was saved there before is replaced.
 
@@ -329,21 +330,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             ``option.invalid`` for a folder that holds anything else, and for options that no file can hold (a
             `RandomState`).
         """
-        self._validate_options()
-        _validate_destination(Path(folder))
-        options = self.get_params(deep=False)
-        options["quantile_levels"] = self._levels(None)
-        options["model"] = MODEL_FOLDER
-        constraints = normalize_constraints(self.constraints)
-        options["constraints"] = None if constraints is None else constraints.to_dict()
-        files = {"options.json": json.dumps(options, indent=1, default=_plain).encode()}
-        files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(self.model).items()}
-        if hasattr(self, "panel_"):
-            files["history.bin"] = panel_to_bytes(self.panel_)
-            files["bounds.json"] = json.dumps(self.bound_columns_, default=_plain).encode()
-        if hasattr(self, "calibration_"):
-            files["calibration.npz"] = self.calibration_.to_bytes()
-        write_folder(Path(folder), files, kind=KIND)
+        validate_options(self)
+        save_forecaster(self, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> Forecaster:
@@ -354,147 +342,164 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         ReleaseError
             ``release.missing_file``, ``release.bad_hash`` or ``release.bad_manifest`` for a damaged folder.
         """
-        files = read_folder(Path(folder))
-        try:
-            options = json.loads(files["options.json"])
-            options["model"] = str(Path(folder) / options["model"])
-            forecaster = cls(**options)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ReleaseError(f"{folder} is no forecaster: {error}.", code="release.bad_manifest") from error
-        if "history.bin" in files:
-            forecaster.panel_ = panel_from_bytes(files["history.bin"])
-            forecaster.n_features_in_ = 1
-            if forecaster.panel_.covariates is not None:  # quicker to learn again than to keep
-                model = load_model(forecaster.model, resolve_device(forecaster.device))
-                forecaster.covariate_effect_ = forecaster._learn_covariates(
-                    model, forecaster.panel_, forecaster.panel_.covariates
-                )
-            stored = json.loads(files.get("bounds.json", b"{}"))
-            forecaster.bound_columns_ = {name: np.asarray(values, dtype=float) for name, values in stored.items()}
-        if "calibration.npz" in files:
-            forecaster.calibration_ = Calibration.from_bytes(files["calibration.npz"])
+        forecaster: Forecaster = load_forecaster(cls, Path(folder))
         return forecaster
 
-    def _forecast(self, model: Decoder, panel: Panel, prediction_length: int | None, future_df: Any) -> Forecast:
-        """Windows -> tokens -> model -> distribution; then what the whole history and the covariates add."""
+    def save_adapter(self, folder: str | Path) -> None:
+        """Write what fine-tuning changed, without the model: kilobytes for ``"lora"`` and ``"prompt"``.
+
+        Raises
+        ------
+        NotFittedError
+            ``forecaster.not_fitted`` if there is nothing to write: not fitted, released weights kept, or
+            ``"from_scratch"``, which `save` keeps.
+        """
+        save_adapter(getattr(self, "adapter_", None), self.released_decoder(), folder)
+
+    def load_adapter(self, folder: str | Path) -> Forecaster:
+        """Put an adapter that `save_adapter` wrote on the model, which must be the one that it was trained on.
+
+        Raises
+        ------
+        ReleaseError
+            ``release.missing_file``, ``release.bad_hash``, ``release.bad_manifest``; the last also for another model.
+        """
+        validate_options(self)
+        base = self.released_decoder()
+        adapter = load_adapter(base, folder)
+        self.__dict__.pop("fine_tune_report_", None)
+        self.model_, self.adapter_ = adapter.apply(base), adapter
+        return self
+
+    def released_decoder(self) -> Decoder:
+        """Return the model as it was before any fine-tuning."""
+        return load_model(self.model, resolve_device(self.device))
+
+    def remember(self, panel: Panel, bounds: dict[str, npt.NDArray[np.float64]]) -> None:
+        """Take a panel as the history to forecast from, and learn the effect of its covariates (quicker than to keep).
+
+        `bounds` are those of the constraints that are columns, their last values (I,).
+        """
+        self.panel_, self.bound_columns_ = panel, bounds
+        self.n_features_in_ = 1
+        if panel.covariates is not None:
+            self.covariate_effect_ = self._learn_covariates(panel, self._inference())
+
+    def _distribution(
+        self, df: Any, prediction_length: int | None, future_df: Any, constraints: Any, examples: Any, neighbours: int
+    ) -> tuple[Panel, Forecast]:
+        """Frame -> windows -> tokens -> model -> distribution."""
+        validate_options(self)
+        inference = self._inference()
+        panel = self._fitted_panel() if df is None else self._panel(df)  # frame -> series
         horizon = self.gap + self._horizon(panel, prediction_length)
         future = self._future(panel, future_df, horizon)
-        with progress_bar(total=panel.num_items, desc="forecast", unit="series", delay=2.0) as bar:
-            decode = self._decode(model)
-            quantiles = self._refine(model, panel, decode(panel.values, panel.offsets, horizon, advance=bar.update))
-        if panel.covariates is not None:
-            is_fitted = panel is getattr(self, "panel_", None)
-            effect = self.covariate_effect_ if is_fitted else self._learn_covariates(model, panel, panel.covariates)
-            quantiles = apply_effect(effect, quantiles, decode, panel.values, panel.offsets, panel.covariates, future)
+        shown = None if examples is None else self._panel(examples)
+        quantiles = inference.forecast(panel, horizon, examples=shown, neighbours=neighbours)  # -> … -> distribution
+        quantiles = self._follow_covariates(panel, quantiles, future, inference)[:, self.gap :]
         _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
-        return Forecast(quantiles[:, self.gap :], np.asarray(model.config.quantile_levels), self._lower_bound(panel))
+        forecast = Forecast(
+            quantiles, np.asarray(inference.model.config.quantile_levels), self._lower_bound(panel),
+            diagnosis=diagnose_panel(panel.values, panel.offsets).with_fallback,
+        )  # fmt: skip
+        return panel, self._constrain(self._calibrated(forecast), panel, df, constraints)
 
-    def _decode(self, model: Decoder) -> Any:
-        return partial(
-            decode_panel, model, context_lengths=self._contexts(model), symmetrize=self.symmetrize,
-            rows_per_batch=None if self.batch_size == "auto" else int(self.batch_size),
+    def _inference(self) -> Inference:
+        """The tuned decoder, or the released one, with the options; a tuned mode needs `fit`."""
+        if self.mode != "zero_shot" and not hasattr(self, "model_"):
+            raise NotFittedError(
+                f"mode={self.mode!r} forecasts with weights that fit trains.",
+                code="forecaster.not_fitted",
+                hint="Call fit(df) or load_adapter(folder).",
+            )
+        model = self.model_ if hasattr(self, "model_") else self.released_decoder()
+        return Inference(
+            model=model, context_lengths=self._contexts(model), symmetrize=bool(self.symmetrize),
+            rows_per_batch=None if self.batch_size == "auto" else int(self.batch_size), downsample=self.downsample,
+            ensemble=self.ensemble,
         )  # fmt: skip
 
-    def _refine(self, model: Decoder, panel: Panel, quantiles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Add a coarse view of long seasons, and classical partners."""
-        season, horizon = season_length(panel.freq), quantiles.shape[1]
-        decode, longest = self._decode(model), max(self._contexts(model))
-        rate = coarse_rate(season, longest) if self.downsample == "auto" else int(self.downsample)
-        if rate > 1:
-            patch = model.config.patch_length  # fewer coarse points say nothing about the level
-            coarse = downsample(panel.values, panel.offsets, rate, longer_than=longest, at_least=patch)
-            if len(coarse[0]):
-                quantiles = follow_coarse(quantiles, decode(*coarse, -(-horizon // rate)), rate)
-        if self.ensemble == "classical":
-            forecast = partial(decode, prediction_length=horizon)
-            quantiles = join_classical(quantiles, panel.values, panel.offsets, season, forecast)
-        return quantiles
+    def _tune(self, panel: Panel, validation: Panel | None) -> None:
+        from tsar.training.finetune import FineTuneConfig
 
-    def _learn_covariates(self, model: Decoder, panel: Panel, covariates: Covariates) -> CovariateEffect:
+        base = self.released_decoder()
+        tuned = tune(
+            base, panel, validation, mode=self.mode, config=FineTuneConfig.of(self.fine_tune),
+            prediction_length=self._horizon(panel, None), season_length=season_length(panel.freq),
+            context_lengths=list(self._contexts(base)), symmetrize=self.symmetrize, non_negative=self.non_negative,
+            random_state=self.random_state,
+        )  # fmt: skip
+        self.model_, self.adapter_, self.fine_tune_report_ = tuned.decoder, tuned.adapter, tuned.report
+
+    def _learn_covariates(self, panel: Panel, inference: Inference) -> CovariateEffect:
         effect = learn_effect(
-            self._decode(model), panel.values, panel.offsets, covariates,
-            self.gap + self._horizon(panel, None), context_length=max(self._contexts(model)),
-            season_length=season_length(panel.freq), method=self.covariate_method, seed=self.random_state or 0,
+            inference.decode, panel.values, panel.offsets, panel.covariates, self.gap + self._horizon(panel, None),
+            context_length=max(inference.context_lengths), season_length=season_length(panel.freq),
+            method=self.covariate_method, seed=self.random_state or 0,
         )  # fmt: skip
         if effect.method == "none":
             text = "the covariates did not lower the error on backtests of the history and are not used"
-            warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT)
+            warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT + 1)
         return effect
 
-    def _future(self, panel: Panel, future_df: Any, horizon: int) -> npt.NDArray[np.float64]:
-        """Covariates that are known ahead, (C, I, F)."""
-        wanted = self._covariate_columns()
-        parts = [np.empty((0, panel.num_items, horizon))]
-        if wanted.future:
-            parts.append(
-                read_future(
-                    future_df, panel, wanted, horizon, id_column=self.id_column, timestamp_column=self.timestamp_column,
-                    known_columns=[self.target, *wanted.past, *wanted.static],
-                )
-            )  # fmt: skip
-        elif future_df is not None:
-            raise CovariateError(
-                "future_df is given, and no column is named in future_covariates",
-                code="covariate.unexpected_column",
-                hint="name the columns that are known ahead: Forecaster(future_covariates=[...])",
+    def _follow_covariates(
+        self, panel: Panel, quantiles: npt.NDArray[np.float64], future: npt.NDArray[np.float64], inference: Inference
+    ) -> npt.NDArray[np.float64]:
+        if panel.covariates is None:
+            return quantiles
+        is_fitted = panel is getattr(self, "panel_", None)
+        effect = self.covariate_effect_ if is_fitted else self._learn_covariates(panel, inference)
+        return apply_effect(effect, quantiles, inference.decode, panel.values, panel.offsets, panel.covariates, future)
+
+    def _calibrated(self, forecast: Forecast) -> Forecast:
+        if not self.calibrate:
+            return forecast
+        if not hasattr(self, "calibration_"):
+            raise NotFittedError(
+                "This forecaster is not calibrated yet.", code="forecaster.not_fitted", hint="Call fit(df) first."
             )
-        if self.calendar or self.holidays is not None:
-            stamps = panel.future_timestamps(horizon)
-            columns = calendar_columns(stamps, panel.freq, calendar=self.calendar, holidays=self.holidays)[1]
-            parts.append(columns.reshape(len(columns), panel.num_items, horizon))
-        return np.concatenate(parts)
+        return self.calibration_.apply(forecast)
 
-    def _covariate_columns(self) -> CovariateColumns:
-        names = {}
-        for kind in ("past", "future", "static"):
-            given = getattr(self, f"{kind}_covariates")
-            if isinstance(given, str) or not all(isinstance(name, str) for name in given):
-                raise OptionError(f"{kind}_covariates must be a list of names, got {given!r}.", code="option.invalid")
-            names[kind] = tuple(given)
-        return CovariateColumns(**names)
-
-    def _finish(self, forecast: Forecast, panel: Panel, df: Any, constraints: Any) -> Forecast:
-        """Distribution -> distribution: what the backtest and the constraints say."""
-        if self.calibrate:
-            if not hasattr(self, "calibration_"):
-                raise NotFittedError(
-                    "This forecaster is not calibrated yet.", code="forecaster.not_fitted", hint="Call fit(df) first."
-                )
-            forecast = self.calibration_.apply(forecast)
+    def _constrain(self, forecast: Forecast, panel: Panel, df: Any, constraints: Any) -> Forecast:
         wanted = normalize_constraints(self.constraints if constraints is None else constraints)
         if wanted is None:
             return forecast
-        known = df is None and constraints is None
-        columns = self.bound_columns_ if known else self._bound_columns(df, wanted)
+        is_known = df is None and constraints is None
+        columns = self.bound_columns_ if is_known else self._bound_columns(df, wanted)
         bounds = resolve_bounds(wanted, panel, forecast.quantiles.shape[1], columns, gap=self.gap)
         return replace(forecast, bounds=bounds)
 
     def _bound_columns(self, df: Any, constraints: Any) -> dict[str, npt.NDArray[np.float64]]:
         return read_bound_columns(
-            normalize_constraints(constraints),
-            df,
-            id_column=self.id_column,
-            timestamp_column=self.timestamp_column,
+            normalize_constraints(constraints), df, id_column=self.id_column, timestamp_column=self.timestamp_column,
             target=self.target,
-        )
+        )  # fmt: skip
 
     def _lower_bound(self, panel: Panel) -> npt.NDArray[np.float64] | None:
-        if self.non_negative == "auto":
+        if isinstance(self.non_negative, str):
             return zero_bound(panel.values, panel.offsets)
         return np.zeros(panel.num_items) if self.non_negative else None
 
-    def _contexts(self, model: Decoder) -> list[int]:
-        wanted = model.config.context_length if self.context_length is None else self.context_length
-        return [min(int(length), _LONGEST) for length in np.atleast_1d(np.asarray(wanted))]
+    def _contexts(self, model: Decoder) -> tuple[int, ...]:
+        wanted: Any = model.config.context_length if self.context_length is None else self.context_length
+        return tuple(int(length) for length in np.atleast_1d(np.asarray(wanted)))
 
     def _panel(self, df: Any) -> Panel:
         panel = normalize_frame(
             df, id_column=self.id_column, timestamp_column=self.timestamp_column, target=self.target, freq=self.freq,
-            covariates=self._covariate_columns(),
+            covariates=covariate_columns(self),
         )  # fmt: skip
         if not self.calendar and self.holidays is None:
             return panel
         return add_calendar(panel, calendar=self.calendar, holidays=self.holidays)
+
+    def _future(self, panel: Panel, future_df: Any, horizon: int) -> npt.NDArray[np.float64]:
+        wanted = covariate_columns(self)
+        return read_ahead(
+            panel, future_df, wanted, horizon, calendar=self.calendar, holidays=self.holidays,
+            id_column=self.id_column, timestamp_column=self.timestamp_column,
+            known_columns=[self.target, *wanted.past, *wanted.static],
+        )  # fmt: skip
 
     def _fitted_panel(self) -> Panel:
         if not hasattr(self, "panel_"):
@@ -513,68 +518,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         wanted = self.prediction_length if prediction_length is None else prediction_length
         if wanted is None:
             return max(season_length(panel.freq), 1) if panel.freq is not None else 1
-        if not isinstance(wanted, (int, np.integer)) or isinstance(wanted, bool) or wanted < 1:
-            raise OptionError(
-                f"prediction_length must be a whole number from 1, got {wanted!r}.", code="option.prediction_length"
-            )
-        return int(wanted)
-
-    def _validate_options(self) -> None:
-        given: Any = self.context_length
-        several = isinstance(given, (list, tuple, np.ndarray))
-        contexts = np.atleast_1d(np.asarray(given, dtype=object)).tolist()
-        if not contexts:
-            raise OptionError("context_length is empty.", code="option.invalid")
-        for name, value, default in (
-            *(("context_length", length, _NO_DEFAULT if several else None) for length in contexts),
-            ("batch_size", self.batch_size, "auto"),
-            ("downsample", self.downsample, "auto"),
-            ("gap", self.gap, 0),
-        ):
-            if value is default or (isinstance(value, (str, int)) and not isinstance(value, bool) and value == default):
-                continue
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-                instead = "" if default is _NO_DEFAULT else f", or {default!r}"
-                text = f"{name} must be a whole number from 1{instead}, got {value!r}."
-                raise OptionError(text, code="option.invalid")
-        choices = {
-            "symmetrize": (True, False),
-            "non_negative": (True, False, "auto"),
-            "ensemble": (None, "classical"),
-            "calendar": (True, False),
-            "covariate_method": METHODS,
-            "calibrate": (False, True, "cqr", "split"),
-        }
-        normalize_constraints(self.constraints)
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            if not any(_is_choice(value, choice) for choice in allowed):
-                text = f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}."
-                raise OptionError(text, code="option.invalid")
-
-
-def _is_choice(value: Any, choice: bool | str | None) -> bool:
-    if isinstance(choice, bool):
-        return isinstance(value, (bool, np.bool_)) and bool(value) is choice
-    return value is None if choice is None else isinstance(value, str) and value == choice
-
-
-def _validate_destination(folder: Path) -> None:
-    """Refuse to replace anything but an empty folder or an earlier forecaster."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / MANIFEST).is_file() or read_manifest(folder).get("kind") != KIND:
-        text = f"{folder} is there already and no saved forecaster."
-        raise OptionError(text, code="option.invalid", hint="Give a new folder.")
-
-
-def _plain(value: Any) -> Any:
-    """Numbers and arrays of numpy, and devices, as JSON knows them."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    if isinstance(value, torch.device):
-        return str(value)
-    raise OptionError(f"The option {value!r} cannot be saved.", code="option.invalid", hint="Use plain values.")
+        return validate_horizon(wanted)
 
 
 def _warn_of_blind_windows(panel: Panel, is_missing: npt.NDArray[np.bool_]) -> None:

@@ -1,8 +1,9 @@
 """Frames: the only place that touches a user's columns. Check what comes in, assemble what goes out."""
 
-from tsar.frame.assemble import make_forecast_frame, make_sample_frame, quantile_column
+from tsar.frame.assemble import make_forecast_frame, make_item_frame, make_sample_frame, quantile_column
+from tsar.frame.ahead import read_ahead
 from tsar.frame.calendar import add_calendar, calendar_columns
-from tsar.frame.covariates import CovariateColumns, Covariates, read_future
+from tsar.frame.covariates import CovariateColumns, Covariates
 from tsar.frame.normalize import normalize_frame
 from tsar.frame.panel import FrameReport, Panel, Series
 from tsar.frame.store import panel_from_bytes, panel_to_bytes
@@ -16,10 +17,11 @@ __all__ = [
     "add_calendar",
     "calendar_columns",
     "make_forecast_frame",
+    "make_item_frame",
     "make_sample_frame",
     "normalize_frame",
     "panel_from_bytes",
     "panel_to_bytes",
     "quantile_column",
-    "read_future",
+    "read_ahead",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -147,3 +148,10 @@ def _to_pyarrow(frame: pd.DataFrame, id_column: str, source: Source, items: IntA
         result = result.set_column(0, frame.columns[0], result.column(0).cast(source.stamp_dtype))
     ids = pa.repeat(ONE_SERIES, len(items)) if source.ids is None else source.ids.take(pa.array(items))
     return result.add_column(0, id_column, ids)
+
+
+def make_item_frame(panel: Panel, columns: Mapping[str, Any], *, id_column: str | None = "item_id") -> Any:
+    """Make a frame of one row per item, of the kind that came in: the id, then `columns`, each (I,)."""
+    frame = pd.DataFrame(dict(columns))
+    source = replace(panel.source, stamp_dtype=None)
+    return to_kind(frame, "item_id" if id_column is None else id_column, source, np.arange(panel.num_items))

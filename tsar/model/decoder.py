@@ -75,8 +75,11 @@ class Decoder(nn.Module):
         quantiles: Tensor = self.head(hidden, anchor)
         return quantiles
 
-    def trunk(self, tokens: Tokens, *, cache: Cache | None = None) -> Tensor:
-        """Hidden states (B, T, D) after the final norm: what the head reads, and what an embedding is made of."""
+    def trunk(self, tokens: Tokens, *, cache: Cache | None = None, states: list[Tensor] | None = None) -> Tensor:
+        """Hidden states (B, T, D) after the final norm: what the head reads, and what an embedding is made of.
+
+        With `states`, those before the first block and after each block, (B, T, D) and not normed, are appended to it.
+        """
         patches = tokens.patches.to(self.embedding.skip.weight.dtype)
         already = cache.num_tokens if cache is not None else 0
         key_mask = tokens.mask
@@ -88,7 +91,11 @@ class Decoder(nn.Module):
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_base)
         x = self.embedding(patches).to(patches.dtype)  # under autocast too, the residual stream keeps full precision
         for index, block in enumerate(self.blocks):
+            if states is not None:
+                states.append(x)
             x = block(x, rotary, mask, cache.layers[index] if cache is not None else None)
+        if states is not None:
+            states.append(x)
         hidden: Tensor = self.norm(x)
         return hidden
 

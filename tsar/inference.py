@@ -1,0 +1,92 @@
+"""A model with its options of inference: panel -> windows -> tokens -> model -> distribution, and refinements of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from tsar.context import follow_neighbours
+from tsar.decode import decode_panel
+from tsar.ensemble import join_classical
+from tsar.frame import Panel
+from tsar.freq import season_length
+from tsar.logging import progress_bar
+from tsar.model.decoder import Decoder
+from tsar.refine import coarse_rate, downsample, follow_coarse
+from tsar.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inference:
+    """How a panel is forecast.
+
+    Attributes
+    ----------
+    model
+        The decoder, in evaluation mode.
+    context_lengths, symmetrize, rows_per_batch
+        As in `tsar.decode.decode_panel`.
+    downsample, ensemble
+        As in `tsar.Forecaster`.
+    """
+
+    model: Decoder
+    context_lengths: tuple[int, ...]
+    symmetrize: bool = True
+    rows_per_batch: int | None = None
+    downsample: int | str = "auto"
+    ensemble: str | None = None
+
+    def decode(
+        self,
+        values: FloatArray,
+        offsets: IntArray,
+        prediction_length: int,
+        *,
+        advance: Callable[[int], object] | None = None,
+    ) -> FloatArray:
+        """Forecast (I, F, Q) any series (N,), (I + 1,) by the model alone."""
+        return decode_panel(
+            self.model, values, offsets, prediction_length, context_lengths=self.context_lengths,
+            symmetrize=self.symmetrize, rows_per_batch=self.rows_per_batch, advance=advance,
+        )  # fmt: skip
+
+    def forecast(
+        self, panel: Panel, prediction_length: int, *, examples: Panel | None = None, neighbours: int = 0
+    ) -> FloatArray:
+        """Forecast (I, F, Q) a panel: by the model, then by what a look at the whole history adds.
+
+        Parameters
+        ----------
+        panel
+            I items.
+        prediction_length
+            F.
+        examples, neighbours
+            As in `Forecaster.predict`.
+        """
+        with progress_bar(total=panel.num_items, desc="forecast", unit="series", delay=2.0) as bar:
+            quantiles = self.decode(panel.values, panel.offsets, prediction_length, advance=bar.update)
+        quantiles = self._follow_coarse(panel, quantiles)
+        season = season_length(panel.freq)
+        if self.ensemble == "classical":
+            decode = partial(self.decode, prediction_length=prediction_length)
+            quantiles = join_classical(quantiles, panel.values, panel.offsets, season, decode)
+        return follow_neighbours(
+            quantiles, panel, partial(decode_panel, self.model, context_lengths=self.context_lengths),
+            examples=examples, neighbours=neighbours, season=max(season, 1),
+        )  # fmt: skip
+
+    def _follow_coarse(self, panel: Panel, quantiles: FloatArray) -> FloatArray:
+        """Follow a coarse view of seasons that are too long for the context."""
+        longest, horizon = max(self.context_lengths), quantiles.shape[1]
+        is_auto = self.downsample == "auto"
+        rate = coarse_rate(season_length(panel.freq), longest) if is_auto else int(self.downsample)
+        if rate == 1:
+            return quantiles
+        patch = self.model.config.patch_length  # fewer coarse points say nothing about the level
+        coarse = downsample(panel.values, panel.offsets, rate, longer_than=longest, at_least=patch)
+        if not len(coarse[0]):
+            return quantiles
+        return follow_coarse(quantiles, self.decode(*coarse, -(-horizon // rate)), rate)

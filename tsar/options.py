@@ -1,0 +1,87 @@
+"""Options of `Forecaster`: checked when they are used, since a constructor only stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tsar.constraints import normalize_constraints
+from tsar.covariates import METHODS
+from tsar.errors import OptionError
+from tsar.frame import CovariateColumns
+from tsar.tuning import validate_mode
+
+_NO_DEFAULT = object()
+_COUNTS = (("batch_size", "auto", 1), ("downsample", "auto", 1), ("gap", _NO_DEFAULT, 0))
+_CHOICES = {
+    "symmetrize": (True, False),
+    "non_negative": (True, False, "auto"),
+    "ensemble": (None, "classical"),
+    "calendar": (True, False),
+    "covariate_method": METHODS,
+    "calibrate": (False, True, "cqr", "split"),
+}
+
+
+def validate_options(forecaster: Any) -> None:
+    """Raise ``option.invalid`` for the first option of a forecaster that has a value that is not allowed."""
+    validate_mode(forecaster.mode, forecaster.fine_tune)
+    normalize_constraints(forecaster.constraints)
+    covariate_columns(forecaster)
+    _validate_contexts(forecaster.context_length)
+    for name, default, least in _COUNTS:
+        _validate_count(name, getattr(forecaster, name), default, least)
+    for name, allowed in _CHOICES.items():
+        value = getattr(forecaster, name)
+        if not any(_is_choice(value, choice) for choice in allowed):
+            text = f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}."
+            raise OptionError(text, code="option.invalid")
+
+
+def validate_horizon(prediction_length: Any) -> int:
+    """Return the prediction length as an integer, or raise ``option.prediction_length``."""
+    is_whole = isinstance(prediction_length, (int, np.integer)) and not isinstance(prediction_length, bool)
+    if not is_whole or prediction_length < 1:
+        raise OptionError(
+            f"prediction_length must be a whole number from 1, got {prediction_length!r}.",
+            code="option.prediction_length",
+        )
+    return int(prediction_length)
+
+
+def covariate_columns(forecaster: Any) -> CovariateColumns:
+    """Return the names of the covariates, or raise ``option.invalid`` for what is no list of names."""
+    names: dict[str, tuple[str, ...]] = {}
+    for kind in ("past", "future", "static"):
+        given: Sequence[str] = getattr(forecaster, f"{kind}_covariates")
+        if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+            raise OptionError(f"{kind}_covariates must be a list of names, got {given!r}.", code="option.invalid")
+        names[kind] = tuple(given)
+    return CovariateColumns(**names)
+
+
+def _validate_contexts(given: Any) -> None:
+    several = isinstance(given, (list, tuple, np.ndarray))
+    contexts = np.atleast_1d(np.asarray(given, dtype=object)).tolist()
+    if not contexts:
+        raise OptionError("context_length is empty.", code="option.invalid")
+    for length in contexts:
+        _validate_count("context_length", length, _NO_DEFAULT if several else None, 1)
+
+
+def _validate_count(name: str, value: Any, default: Any, least: int) -> None:
+    if value is default or (isinstance(value, str) and value == default):
+        return
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        instead = "" if default is _NO_DEFAULT else f", or {default!r}"
+        raise OptionError(
+            f"{name} must be a whole number from {least}{instead}, got {value!r}.", code="option.invalid"
+        )
+
+
+def _is_choice(value: Any, choice: bool | str | None) -> bool:
+    if isinstance(choice, bool):
+        return isinstance(value, (bool, np.bool_)) and bool(value) is choice
+    return value is None if choice is None else isinstance(value, str) and value == choice
