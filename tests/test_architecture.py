@@ -27,6 +27,7 @@ LAYERS = (
     ("decode", "ensemble"),
     ("registry",),
     ("hub",),
+    ("tuning",),
     ("forecaster",),
     ("tasks", "backtest", "baselines", "metrics", "plotting", "distributed", "interop"),
     ("benchmark",),
@@ -35,7 +36,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TRAINING_MAY_IMPORT = RANK["model"]
-LAZILY_IMPORTS_TRAINING = {"cli", "forecaster"}
+LAZILY_IMPORTS_TRAINING = {"cli", "forecaster", "tuning"}
 
 PANDAS_ALLOWED = {
     "freq",

@@ -18,11 +18,22 @@ if TYPE_CHECKING:
     from tsar.hub import load_model
     from tsar.plotting import plot_forecast
     from tsar.registry import list_models
+    from tsar.training.finetune import FineTuneConfig
 
 __version__ = "0.1.0"
-__all__ = ["Forecast", "Forecaster", "__version__", "errors", "list_models", "load_model", "plot_forecast"]
+__all__ = [
+    "FineTuneConfig",
+    "Forecast",
+    "Forecaster",
+    "__version__",
+    "errors",
+    "list_models",
+    "load_model",
+    "plot_forecast",
+]
 
 _HOMES = {
+    "FineTuneConfig": "tsar.training.finetune",
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",
     "list_models": "tsar.registry",

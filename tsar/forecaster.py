@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tsar.logging import progress_bar
 from tsar.model.decoder import Decoder
 from tsar.refine import coarse_rate, downsample, follow_coarse, zero_bound
 from tsar.storage import read_folder, write_folder
+from tsar.tuning import load_adapter, save_adapter, tune, validate_mode
 
 MODEL_FOLDER = "model"
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -31,7 +33,7 @@ _CALLER_OF_PREDICT = 4  # warnings point there: a function here, Forecaster._for
 
 
 class Forecaster(BaseEstimator):  # type: ignore[misc]
-    """Forecast every series of a long frame, with bands, zero-shot.
+    """Forecast every series of a long frame, with bands, zero-shot or after fine-tuning.
 
     Parameters
     ----------
@@ -65,8 +67,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         ``"classical"``: the median from the model, Theta and ETS together, weighted series by series by rolling
         backtests; the spread stays the model's. Some thousand times slower (faster with the extra ``classical``). None:
         the model alone.
+    mode
+        ``"zero_shot"``: `fit` trains nothing. Else it trains a copy of the model on the data, and keeps the copy only
+        if it forecasts held-back ends better: ``"head"``, ``"prompt"``, ``"lora"``, ``"probe_then_tune"``, ``"full"``, or
+        ``"from_scratch"`` (a small new model). See docs/fine_tuning.md.
+    fine_tune
+        None, a dict or a `FineTuneConfig`: how to train; the defaults are meant to be left alone.
     random_state
-        Kept for the interface; the forecast is deterministic.
+        Seed of fine-tuning, None: 0. The forecast itself is deterministic.
 
     Attributes
     ----------
@@ -74,6 +82,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         What `fit` remembers: the clean history of every series.
     n_features_in_ : int
         1, the target.
+    model_ : Decoder
+        The tuned decoder; not there in mode ``"zero_shot"``. The released one is never changed.
+    adapter_ : Adapter or None
+        What of it is new; None where the released weights are kept and for ``"from_scratch"``.
+    fine_tune_report_ : FineTuneReport
+        Steps, scores on the held-back ends, share of the weights trained, whether the released weights are kept.
 
     Examples
     --------
@@ -98,6 +112,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         downsample: int | str = "auto",
         non_negative: bool | str = "auto",
         ensemble: str | None = None,
+        mode: str = "zero_shot",
+        fine_tune: Any = None,
         random_state: int | None = None,
     ) -> None:
         self.model = model
@@ -114,10 +130,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.downsample = downsample
         self.non_negative = non_negative
         self.ensemble = ensemble
+        self.mode = mode
+        self.fine_tune = fine_tune
         self.random_state = random_state
 
-    def fit(self, df: Any, y: None = None) -> Forecaster:
-        """Validate `df` and remember it as the history to forecast from; zero-shot, nothing is learned.
+    def fit(self, df: Any, y: None = None, *, validation: Any = None) -> Forecaster:
+        """Validate `df` and remember it as the history to forecast from; train, unless `mode` is ``"zero_shot"``.
 
         Parameters
         ----------
@@ -125,6 +143,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             Long frame (pandas, polars or pyarrow): one row per item and stamp. It is not changed.
         y
             Ignored, as in scikit-learn's transformers.
+        validation
+            Frame of the rows that follow `df`, by which training ends and the best weights are chosen; None: the ends
+            of `df` are held back for it. It is not trained on and not remembered.
 
         Returns
         -------
@@ -135,10 +156,70 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         ------
         FrameError, FrequencyError
             For data that cannot be forecast; the code names the reason, see docs/errors.md.
+        TrainingError
+            ``training.nan_loss``, if the learning rate is far too high.
         """
         self._validate_options()
-        self.panel_ = self._panel(df)
+        panel = self._panel(df)
+        self._forget_tuning()
+        if self.mode != "zero_shot":
+            self._tune(panel, None if validation is None else self._panel(validation))
+        self.panel_ = panel
         self.n_features_in_ = 1
+        return self
+
+    def _tune(self, panel: Panel, validation: Panel | None) -> None:
+        from tsar.training.finetune import FineTuneConfig
+
+        base = load_model(self.model, resolve_device(self.device))
+        tuned = tune(
+            base, panel, validation, mode=self.mode, config=FineTuneConfig.of(self.fine_tune),
+            prediction_length=self._horizon(panel, None), season_length=season_length(panel.freq),
+            context_lengths=self._contexts(base), symmetrize=self.symmetrize, non_negative=self.non_negative,
+            random_state=self.random_state,
+        )  # fmt: skip
+        self.model_, self.adapter_, self.fine_tune_report_ = tuned.decoder, tuned.adapter, tuned.report
+
+    def _forget_tuning(self) -> None:
+        for name in ("model_", "adapter_", "fine_tune_report_"):
+            self.__dict__.pop(name, None)
+
+    def _decoder(self) -> Decoder:
+        """The tuned decoder, or the released one; a tuned mode needs `fit`."""
+        if hasattr(self, "model_"):
+            return self.model_
+        if self.mode != "zero_shot":
+            raise NotFittedError(
+                f"mode={self.mode!r} forecasts with weights that fit trains.",
+                code="forecaster.not_fitted",
+                hint="Call fit(df) or load_adapter(folder).",
+            )
+        return load_model(self.model, resolve_device(self.device))
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Write what fine-tuning changed, without the model: kilobytes for ``"lora"`` and ``"prompt"``.
+
+        Raises
+        ------
+        NotFittedError
+            ``forecaster.not_fitted`` if there is nothing to write: not fitted, released weights kept, or
+            ``"from_scratch"``, which `save` keeps.
+        """
+        save_adapter(getattr(self, "adapter_", None), load_model(self.model, resolve_device(self.device)), folder)
+
+    def load_adapter(self, folder: str | Path) -> Forecaster:
+        """Put an adapter that `save_adapter` wrote on the model, which must be the one that it was trained on.
+
+        Raises
+        ------
+        ReleaseError
+            ``release.missing_file``, ``release.bad_hash``, ``release.bad_manifest``; the last also for another model.
+        """
+        self._validate_options()
+        base = load_model(self.model, resolve_device(self.device))
+        adapter = load_adapter(base, folder)
+        self._forget_tuning()
+        self.model_, self.adapter_ = adapter.apply(base), adapter
         return self
 
     def predict(
@@ -169,7 +250,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         """
         self._validate_options()
         levels = self._levels(quantile_levels)
-        model = load_model(self.model, resolve_device(self.device))
+        model = self._decoder()
         panel = self._fitted_panel() if df is None else self._panel(df)  # frame -> series
         forecast = self._forecast(model, panel, prediction_length)  # -> windows -> tokens -> model -> distribution
         return make_forecast_frame(  # distribution -> frame
@@ -183,7 +264,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         """Forecast as numbers: a `Forecast` of the ascending levels; parameters and errors as in `predict`."""
         self._validate_options()
         levels = sorted(self._levels(quantile_levels))
-        model = load_model(self.model, resolve_device(self.device))
+        model = self._decoder()
         panel = self._fitted_panel() if df is None else self._panel(df)
         forecast = self._forecast(model, panel, prediction_length)
         return Forecast(forecast.at(levels), np.asarray(levels), forecast.lower)
@@ -193,11 +274,18 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         options = self.get_params(deep=False)
         options["quantile_levels"] = self._levels(None)
         options["model"] = MODEL_FOLDER
+        options["fine_tune"] = asdict(self.fine_tune) if hasattr(self.fine_tune, "max_steps") else self.fine_tune
         files = {"options.json": json.dumps(options, indent=1, default=_plain).encode()}
-        files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(self.model).items()}
+        files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(self._released()).items()}
+        if hasattr(self, "fine_tune_report_"):
+            files["fine_tune.json"] = json.dumps(asdict(self.fine_tune_report_), indent=1, default=_plain).encode()
         if hasattr(self, "panel_"):
             files["history.bin"] = panel_to_bytes(self.panel_)
         write_folder(Path(folder), files, kind="forecaster")
+
+    def _released(self) -> str | Path | Decoder:
+        """What `save` writes as the model: the tuned decoder if there is one."""
+        return self.model_ if hasattr(self, "model_") else self.model
 
     @classmethod
     def load(cls, folder: str | Path) -> Forecaster:
@@ -215,6 +303,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             forecaster = cls(**options)
         except (KeyError, TypeError, ValueError) as error:
             raise ReleaseError(f"{folder} is no forecaster: {error}.", code="release.bad_manifest") from error
+        if forecaster.mode != "zero_shot" and "fine_tune.json" in files:
+            from tsar.training.finetune import FineTuneReport
+
+            forecaster.model_ = load_model(forecaster.model, resolve_device(forecaster.device))
+            forecaster.adapter_ = None
+            forecaster.fine_tune_report_ = FineTuneReport(**json.loads(files["fine_tune.json"]))
         if "history.bin" in files:
             forecaster.panel_ = panel_from_bytes(files["history.bin"])
             forecaster.n_features_in_ = 1
@@ -278,6 +372,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return int(wanted)
 
     def _validate_options(self) -> None:
+        validate_mode(self.mode, self.fine_tune)
         given = self.context_length
         contexts = list(given) if isinstance(given, (list, tuple, np.ndarray)) else [given]
         if not contexts:
