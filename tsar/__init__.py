@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tsar.hub import load_model
     from tsar.plotting import plot_forecast
     from tsar.registry import list_models
-    from tsar.training.finetune import FineTuneConfig
+    from tsar.training.tune_config import FineTuneConfig
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FineTuneConfig": "tsar.training.finetune",
+    "FineTuneConfig": "tsar.training.tune_config",
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",
     "list_models": "tsar.registry",

@@ -69,8 +69,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         the model alone.
     mode
         ``"zero_shot"``: `fit` trains nothing. Else it trains a copy of the model on the data, and keeps the copy only
-        if it forecasts held-back ends better: ``"head"``, ``"prompt"``, ``"lora"``, ``"probe_then_tune"``, ``"full"``, or
-        ``"from_scratch"`` (a small new model). See docs/fine_tuning.md.
+        if it forecasts held-back ends better: ``"head"``, ``"prompt"``, ``"lora"``, ``"probe_then_tune"``, ``"full"``,
+        or ``"from_scratch"`` (a small new model). See docs/fine_tuning.md.
     fine_tune
         None, a dict or a `FineTuneConfig`: how to train; the defaults are meant to be left alone.
     random_state
@@ -169,7 +169,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _tune(self, panel: Panel, validation: Panel | None) -> None:
-        from tsar.training.finetune import FineTuneConfig
+        from tsar.training.tune_config import FineTuneConfig
 
         base = load_model(self.model, resolve_device(self.device))
         tuned = tune(
@@ -304,7 +304,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         except (KeyError, TypeError, ValueError) as error:
             raise ReleaseError(f"{folder} is no forecaster: {error}.", code="release.bad_manifest") from error
         if forecaster.mode != "zero_shot" and "fine_tune.json" in files:
-            from tsar.training.finetune import FineTuneReport
+            from tsar.training.tune_config import FineTuneReport
 
             forecaster.model_ = load_model(forecaster.model, resolve_device(forecaster.device))
             forecaster.adapter_ = None

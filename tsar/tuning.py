@@ -20,7 +20,8 @@ from tsar.storage import read_folder, write_folder
 from tsar.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from tsar.training.finetune import FineTuneConfig, FineTuned
+    from tsar.training.finetune import FineTuned
+    from tsar.training.tune_config import FineTuneConfig
 
 WINDOWS_WANTED = 64
 MOST_WINDOWS = 128
@@ -56,11 +57,15 @@ class HeldBack:
         return int(_counts(self.units, self.actual).sum())
 
     def score(self, forecast: Callable[[FloatArray, IntArray], FloatArray], levels: FloatArray) -> float:
-        """Mean over windows and levels of twice the pinball loss in seasonal errors; `forecast` gives (W, F, Q)."""
+        """Mean over windows and levels of twice the pinball loss in seasonal errors; `forecast` gives (W, F, Q).
+
+        Windows without a forecast (nothing observed in the context) are left out; without any it is infinite.
+        """
         error = self.actual[..., None] - forecast(self.values, self.offsets)
         loss = 2 * np.maximum(levels * error, (levels - 1) * error).mean(-1)
         counts = _counts(self.units, self.actual)
-        return float(np.nanmean(loss[counts] / self.units[counts, None]))
+        scaled = loss[counts] / self.units[counts, None]
+        return float(np.nanmean(scaled)) if np.isfinite(scaled).any() else np.inf
 
 
 def _counts(units: FloatArray, actual: FloatArray) -> Any:
@@ -96,7 +101,8 @@ def tune(
     prediction_length, season_length, context_lengths, symmetrize, non_negative
         How it will be forecast: the held-back ends are forecast in the same way.
     """
-    from tsar.training.finetune import FineTuned, FineTuneReport, fine_tune
+    from tsar.training.finetune import FineTuned, fine_tune
+    from tsar.training.tune_config import FineTuneReport
 
     rng = np.random.default_rng(random_state)
     if validation is None:
@@ -260,7 +266,7 @@ def validate_mode(mode: object, fine_tune: object) -> None:
     """
     if mode == "zero_shot" and fine_tune is None:
         return
-    from tsar.training.finetune import MODES, FineTuneConfig
+    from tsar.training.tune_config import MODES, FineTuneConfig
 
     if mode not in MODES:
         raise OptionError(f"mode must be one of {', '.join(MODES)}, got {mode!r}.", code="option.invalid")
