@@ -32,6 +32,8 @@ LAYERS = (
     ("conformal",),
     ("registry",),
     ("hub",),
+    ("inference", "tuning"),
+    ("options", "saved"),
     ("forecaster",),
     ("tasks", "baselines", "plotting", "plotting_backtest", "distributed", "interop"),
     ("benchmark",),
@@ -41,7 +43,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TRAINING_MAY_IMPORT = RANK["model"]
-LAZILY_IMPORTS_TRAINING = {"cli", "forecaster", "tasks"}
+LAZILY_IMPORTS_TRAINING = {"cli", "forecaster", "tasks", "tuning", "saved"}
 
 PANDAS_ALLOWED = {
     "freq",

@@ -27,15 +27,21 @@ if TYPE_CHECKING:
     from tsar.registry import list_models
     from tsar.tasks.classify import TimeSeriesClassifier, TimeSeriesRegressor
     from tsar.tasks.embed import embed
+    from tsar.training.tune_config import FineTuneConfig
 
 __version__ = "0.1.0"
 __all__ = [
     "Constraints",
+    "FineTuneConfig",
     "Forecast",
     "Forecaster",
+    "TimeSeriesClassifier",
+    "TimeSeriesRegressor",
     "__version__",
     "aggregate_samples",
     "backtest",
+    "diagnose",
+    "embed",
     "errors",
     "leaderboard",
     "list_models",
@@ -44,13 +50,10 @@ __all__ = [
     "plot_coverage",
     "plot_forecast",
     "reconcile",
-    "TimeSeriesClassifier",
-    "TimeSeriesRegressor",
-    "diagnose",
-    "embed",
 ]
 
 _HOMES = {
+    "FineTuneConfig": "tsar.training.tune_config",
     "Constraints": "tsar.constraints",
     "aggregate_samples": "tsar.aggregate",
     "backtest": "tsar.backtesting",

@@ -38,7 +38,7 @@ def backtest(
     windows: int = 3,
     step: int | None = None,
     refit: bool = False,
-    gap: int = 0,
+    gap: int | None = None,
     min_history: int = SHORTEST_HISTORY,
     quantile_levels: Sequence[float] | None = None,
 ) -> BacktestResult:
@@ -64,7 +64,7 @@ def backtest(
         True: fit anew at every cutoff, on what is known there. False: fit once, at the earliest cutoff, and from there
         on only forecast; for a zero-shot forecaster both are the same.
     gap
-        Lead time: points between the cutoff and the first one that counts.
+        Lead time: points between the cutoff and the first one that counts; None: that of the forecaster, or 0.
     min_history
         Points that a window must leave before the cutoff.
     quantile_levels
@@ -84,6 +84,7 @@ def backtest(
         that answers with other rows than asked; ``option.prediction_length``; ``option.quantile_level``.
     """
     names = _Names.of(forecaster)
+    gap = getattr(forecaster, "gap", 0) if gap is None else gap
     for option, value, least in (
         ("windows", windows, 1), ("step", step, 1), ("gap", gap, 0), ("min_history", min_history, 1)
     ):  # fmt: skip
@@ -207,6 +208,8 @@ class _Rows:
 def _fresh(forecaster: Any, panel: Panel) -> Any:
     """An unfitted copy that takes the frequency of the whole history, since a few rows may look like another one."""
     copy = clone(forecaster, safe=False)
+    if hasattr(copy, "gap"):
+        copy.set_params(gap=0)  # the steps within the gap are forecast too, and left out here
     if hasattr(copy, "set_params") and getattr(copy, "freq", "given") is None:
         copy.set_params(freq=panel.freq if panel.freq is not None else panel.grid.step)
     return copy

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
-from tsar.conformal import Calibration, calibrate_forecaster
+from tsar.conformal import calibrate_forecaster
 from tsar.constraints import normalize_constraints, read_bound_columns, resolve_bounds
 from tsar.covariates import CovariateEffect, apply_effect, learn_effect
 from tsar.diagnosis import diagnose_panel

@@ -76,9 +76,7 @@ def _validate_count(name: str, value: Any, default: Any, least: int) -> None:
         return
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         instead = "" if default is _NO_DEFAULT else f", or {default!r}"
-        raise OptionError(
-            f"{name} must be a whole number from {least}{instead}, got {value!r}.", code="option.invalid"
-        )
+        raise OptionError(f"{name} must be a whole number from {least}{instead}, got {value!r}.", code="option.invalid")
 
 
 def _is_choice(value: Any, choice: bool | str | None) -> bool:

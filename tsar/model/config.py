@@ -38,6 +38,8 @@ class ModelConfig:
         ``"window"``: all tokens by the statistics of the whole context.
     period
         Whether tokens carry the period found in the window, see `tsar.tokenizers.period`.
+    prompt_length
+        Learned keys in each layer, see `tsar.model.prompt`; 0 for none.
     rope_base
         Base of the rotary position code.
     norm_eps
@@ -57,6 +59,7 @@ class ModelConfig:
     quantile_levels: tuple[float, ...] = DECILES
     scaling: str = "causal"
     period: bool = False
+    prompt_length: int = 0
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
 
@@ -73,8 +76,10 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 20:
                 return f"{name} must be a positive whole number, got {value!r}"
-        if not isinstance(self.max_span, int) or self.max_span < 0:
-            return f"max_span must be a whole number from 0, got {self.max_span!r}"
+        for name in ("max_span", "prompt_length"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                return f"{name} must be a whole number from 0, got {value!r}"
         if self.num_heads % self.num_kv_heads:
             return f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads})"
         if self.head_dim % 2:
@@ -140,7 +145,8 @@ def num_parameters(config: ModelConfig) -> int:
     features = 3 * config.patch_length + 4 + (8 if config.period else 0)
     outputs = config.output_length * len(config.quantile_levels)
     embed = features * d + features * d + d + d * d
-    block = 2 * d + d * (q + 2 * kv) + q * d + 2 * config.head_dim + 3 * d * config.d_ff
+    prompt = 2 * kv * config.prompt_length + (config.num_heads if config.prompt_length else 0)
+    block = prompt + 2 * d + d * (q + 2 * kv) + q * d + 2 * config.head_dim + 3 * d * config.d_ff
     head = d * outputs + outputs + 2 * d + 2
     return embed + config.num_layers * block + d + head
 

@@ -49,6 +49,8 @@ class Decoder(nn.Module):
             if isinstance(module, Block):
                 nn.init.zeros_(module.attention.output.weight)
                 nn.init.zeros_(module.feed_forward.down.weight)
+                if module.attention.prompt is not None:
+                    module.attention.prompt.initialize()
         self.head.initialize()
 
     def forward(self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None) -> Tensor:

@@ -25,13 +25,18 @@ class NextPatches(nn.Module):
         How strongly smooth series are weighted up: the weight of a token is ``(smooth_floor + step / scale) **
         -smooth_weight``. In units of the deviation a smooth trend has errors of a few hundredths, while its score
         (MASE) is measured in steps. 0 (all alike) scored better than 1, see pretrain/LOG.md.
+    reach
+        How many points after each token count, at most ``output_length``; None: all.
     """
 
-    def __init__(self, decoder: Decoder, *, smooth_weight: float = 0.0, smooth_floor: float = 0.15) -> None:
+    def __init__(
+        self, decoder: Decoder, *, smooth_weight: float = 0.0, smooth_floor: float = 0.15, reach: int | None = None
+    ) -> None:
         super().__init__()
         self.decoder = decoder
         self.smooth_weight = smooth_weight
         self.smooth_floor = smooth_floor
+        self.reach = reach
 
     def forward(self, windows: Tensor, visible: Tensor, guide: Tensor | None = None, share: float = 0.0) -> Tensor:
         """Return the loss of each window.
@@ -59,6 +64,8 @@ class NextPatches(nn.Module):
         targets = windows[:, config.patch_length :].unfold(1, config.output_length, config.patch_length)
         state = tokens.state
         valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
+        if self.reach is not None:
+            valid[..., self.reach :] = False
         z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
         error = pinball_loss(quantiles, z, self.decoder.levels)
         if guide is not None:
