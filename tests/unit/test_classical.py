@@ -122,6 +122,21 @@ def test_the_levels_asked_for_do_not_change_the_numbers(method, engine):
     assert many[-1, 0] < -20, "a far level is no sign of a failed fit"
 
 
+@pytest.mark.parametrize("judged", [0, 1, 2])
+def test_a_fit_far_beyond_the_history_is_not_believed(monkeypatch, judged):
+    series = np.random.default_rng(0).normal(size=40)
+    for far in (5.0, 500.0):  # in ranges of the history: a wide forecast, and an absurd one
+
+        def wild(history, horizon, season, levels, far=far):
+            quantiles = np.zeros((horizon, len(levels)))
+            quantiles[-1, np.argsort(np.abs(levels - LEVELS[judged]))[0]] = far * (judged - 1 or 1)
+            return quantiles
+
+        monkeypatch.setattr("tsar.classical._statsmodels_ets", wild)
+        ahead = forecast_ets(series, 5, 1, [0.3], engine="statsmodels")[:, 0]
+        assert (np.ptp(ahead) == 0) == (far == 5.0), "the fit's level is flat here, the random walk's is not"
+
+
 def test_one_form_that_fails_does_not_lose_the_others(monkeypatch):
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
