@@ -185,9 +185,9 @@ def test_threads_leave_the_filters_of_warnings_as_they_were():
 
 def test_a_day_of_minutes_takes_no_minutes():
     minutes = np.sin(2 * np.pi * np.arange(4 * 1440) / 1440) + 0.01 * np.random.default_rng(0).normal(size=4 * 1440)
-    began = time.perf_counter()
+    began = time.process_time()
     ahead = forecast_ets(minutes, 60, 1440, [0.5], engine="statsmodels")[:, 0]
-    assert time.perf_counter() - began < 6
+    assert time.process_time() - began < 6
     np.testing.assert_allclose(ahead, np.sin(2 * np.pi * np.arange(60) / 1440), atol=0.1)
 
 
