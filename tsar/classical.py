@@ -30,8 +30,11 @@ SHORTEST = 6
 """Histories with fewer observed points are forecast by their last value."""
 
 LARGEST_RATIO = 10.0
-"""A median further from the last value than this many ranges of the history, and two more for each length of the
-history ahead, is the sign of a failed fit."""
+"""A forecast at one of `JUDGED_LEVELS` further from the last value than this many ranges of the history, and two more
+for each length of the history ahead, is the sign of a failed fit."""
+
+JUDGED_LEVELS = (0.1, 0.5, 0.9)
+"""Always asked of a method, so that whether a fit counts does not depend on the levels that the caller wants."""
 
 FAR_LEVEL = 100.0
 """Positive data whose lowest value is this many times their range are shifted: multiplicative forms add nothing."""
@@ -113,7 +116,7 @@ def _forecast(method: Method, past: FloatArray, horizon: int, season: int, level
     missing = len(past) - 1 - int(known[-1])
     exponent = int(np.frexp(np.abs(past[known]).max())[1])
     history = fill_gaps(np.ldexp(past, -exponent))  # divided by a power of two, so nothing is rounded or overflows
-    ordered = np.unique([*wanted, 0.5])  # the median is always asked for: it shows whether a fit is sound
+    ordered = np.unique([*wanted, *JUDGED_LEVELS])
     quantiles = _forecast_clean(method, history, missing + horizon, season, ordered)
     largest = np.finfo(float).max
     with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
@@ -144,9 +147,9 @@ def _forecast_clean(method: Method, history: FloatArray, horizon: int, season: i
     except Exception:  # statsforecast raises the bare class, and a panel must not stop for one series
         return fallback
     quantiles = quantiles * unit + shift
-    median = quantiles[:, np.searchsorted(levels, 0.5)]
-    reach = LARGEST_RATIO + 2 * np.arange(1, horizon + 1) / len(history)
-    is_sane = np.isfinite(quantiles).all() and (np.abs(median - history[-1]) <= reach * span).all()
+    judged = quantiles[:, np.searchsorted(levels, JUDGED_LEVELS)]
+    reach = LARGEST_RATIO + 2 * np.arange(1, horizon + 1)[:, None] / len(history)
+    is_sane = np.isfinite(quantiles).all() and (np.abs(judged - history[-1]) <= reach * span).all()
     return quantiles if is_sane else fallback
 
 

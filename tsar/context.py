@@ -101,7 +101,8 @@ def follow_neighbours(
         loc, scale = float(end.mean()), float(end.std())
         if length < 3 or not np.isfinite(loc) or scale <= 1e-9 * abs(loc):
             continue
-        matches = find_matches((end - loc) / scale, [query, *shown], horizon, wanted + 1)
+        others = [one for one in shown if not np.array_equal(one, query)]  # a copy would confirm itself
+        matches = find_matches((end - loc) / scale, [query, *others], horizon, wanted + 1)
         if len(matches) < 2:
             continue
         weight = _measured_weight(matches, decode, horizon, middle)

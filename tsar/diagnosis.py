@@ -222,7 +222,7 @@ def _line_fit(
     explained = np.where(total > 1e-24, 1.0 - left / np.where(total > 0, total, 1.0), 0.0)
     if back is not None:
         line = np.repeat(mean(values), length) + np.repeat(slope, length) * centred_time
-        left = mean((np.exp(np.clip(line - np.log(unit), -700.0, 700.0)) - back) ** 2)
+        left = mean((np.exp(np.clip(line - np.log(unit), -700.0, 5.0)) - back) ** 2)
     return _Line(explained, slope, left)
 
 

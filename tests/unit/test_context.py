@@ -85,3 +85,10 @@ def test_strange_histories_are_left_alone(values):
     history = frame({"q": values})
     forecaster = Forecaster(prediction_length=4, freq="D").fit(history)
     pd.testing.assert_frame_equal(forecaster.predict(), forecaster.predict(neighbours=3))
+
+
+def test_a_series_among_its_own_examples_counts_once():
+    history = frame({"q": np.random.default_rng(0).normal(size=200)})
+    forecaster = Forecaster(prediction_length=8).fit(history)
+    once, twice = forecaster.predict(neighbours=3), forecaster.predict(neighbours=3, examples=history)
+    pd.testing.assert_frame_equal(once, twice)

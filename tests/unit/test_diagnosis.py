@@ -29,6 +29,7 @@ EXAMPLES = {
     "growth": (np.exp(0.2 * T + 0.02 * NOISE), "exponential_growth"),
     "trend": (5 * T + NOISE, "strong_trend"),
     "falling": (-5 * T + NOISE, "strong_trend"),
+    "tiny": (-5e-324 * (1 + T % 2), ""),
     "huge": (1e30 * NOISE, "out_of_range"),
     "largest": (1.7e308 * np.sign(NOISE), "out_of_range"),
 }

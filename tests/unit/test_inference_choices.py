@@ -65,8 +65,11 @@ def test_the_mirrored_series_has_the_mirrored_forecast():
     ],
     ids=repr,
 )  # fmt: skip
-def test_choices_of_inference_are_checked(option):
-    for call in (lambda forecaster: forecaster.fit(make_series()), lambda forecaster: forecaster.save("nowhere")):
+def test_choices_of_inference_are_checked(option, tmp_path):
+    for call in (
+        lambda forecaster: forecaster.fit(make_series()),
+        lambda forecaster: forecaster.save(tmp_path / "saved"),
+    ):
         with pytest.raises(TsarError) as caught:
             call(Forecaster(**option))
         assert caught.value.code == "option.invalid"

@@ -42,7 +42,8 @@ def resample(series: FloatArray, length: int) -> FloatArray:
         return series
     if len(series) < length:
         grid = np.linspace(0, len(series) - 1, length)
-        return np.interp(grid, np.arange(len(series)), series)
+        line: FloatArray = np.interp(grid, np.arange(len(series)), series)
+        return line
     edges = np.arange(length) * len(series) // length
     seen = np.isfinite(series)
     count = np.add.reduceat(seen.astype(np.float64), edges)
@@ -58,7 +59,8 @@ def standardize(series: FloatArray) -> FloatArray:
     unit = np.abs(seen).max() or 1.0
     centred = series / unit - (seen / unit).mean()
     scale = np.sqrt(np.nanmean(centred**2))
-    return centred / scale if scale > 1e-12 else centred * 0.0
+    result: FloatArray = centred / scale if scale > 1e-12 else centred * 0.0
+    return result
 
 
 def differences(series: FloatArray) -> FloatArray:
