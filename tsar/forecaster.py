@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.base import BaseEstimator
 
 from tsar.conformal import calibrate_forecaster
@@ -18,10 +19,19 @@ from tsar.covariates import CovariateEffect, apply_effect, learn_effect
 from tsar.diagnosis import diagnose_panel
 from tsar.errors import NotFittedError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
-from tsar.frame import Panel, add_calendar, make_forecast_frame, make_sample_frame, normalize_frame, read_ahead
+from tsar.frame import (
+    Covariates,
+    Panel,
+    add_calendar,
+    make_forecast_frame,
+    make_sample_frame,
+    normalize_frame,
+    read_ahead,
+)
 from tsar.freq import season_length
 from tsar.hub import load_model, resolve_device
 from tsar.inference import Inference
+from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
 from tsar.options import covariate_columns, validate_horizon, validate_options
 from tsar.refine import zero_bound
@@ -88,8 +98,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         and sample obeys them.
     mode
         ``"zero_shot"``: `fit` trains nothing. Else it trains a copy of the model on the data, and keeps the copy only
-        if it forecasts held-back ends better: ``"head"``, ``"prompt"``, ``"lora"``, ``"probe_then_tune"``, ``"full"``, or
-        ``"from_scratch"`` (a small new model). See docs/fine_tuning.md.
+        if it forecasts held-back ends better: ``"head"``, ``"prompt"``, ``"lora"``, ``"probe_then_tune"``, ``"full"``,
+        or ``"from_scratch"`` (a small new model). See docs/fine_tuning.md.
     fine_tune
         None, a dict or a `FineTuneConfig`: how to train; the defaults are meant to be left alone.
     random_state
@@ -368,7 +378,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         base = self.released_decoder()
         adapter = load_adapter(base, folder)
         self.__dict__.pop("fine_tune_report_", None)
-        self.model_, self.adapter_ = adapter.apply(base), adapter
+        self._use(adapter.apply(base), adapter)
         return self
 
     def released_decoder(self) -> Decoder:
@@ -383,7 +393,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.panel_, self.bound_columns_ = panel, bounds
         self.n_features_in_ = 1
         if panel.covariates is not None:
-            self.covariate_effect_ = self._learn_covariates(panel, self._inference())
+            self.covariate_effect_ = self._learn_covariates(panel, panel.covariates, self._inference())
 
     def _distribution(
         self, df: Any, prediction_length: int | None, future_df: Any, constraints: Any, examples: Any, neighbours: int
@@ -420,7 +430,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
 
     def _tune(self, panel: Panel, validation: Panel | None) -> None:
-        from tsar.training.finetune import FineTuneConfig
+        from tsar.training.tune_config import FineTuneConfig
 
         base = self.released_decoder()
         tuned = tune(
@@ -429,11 +439,15 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             context_lengths=list(self._contexts(base)), symmetrize=self.symmetrize, non_negative=self.non_negative,
             random_state=self.random_state,
         )  # fmt: skip
-        self.model_, self.adapter_, self.fine_tune_report_ = tuned.decoder, tuned.adapter, tuned.report
+        self._use(tuned.decoder, tuned.adapter)
+        self.fine_tune_report_ = tuned.report
 
-    def _learn_covariates(self, panel: Panel, inference: Inference) -> CovariateEffect:
+    def _use(self, decoder: Decoder, adapter: Adapter | None) -> None:
+        self.model_, self.adapter_ = decoder, adapter
+
+    def _learn_covariates(self, panel: Panel, covariates: Covariates, inference: Inference) -> CovariateEffect:
         effect = learn_effect(
-            inference.decode, panel.values, panel.offsets, panel.covariates, self.gap + self._horizon(panel, None),
+            inference.decode, panel.values, panel.offsets, covariates, self.gap + self._horizon(panel, None),
             context_length=max(inference.context_lengths), season_length=season_length(panel.freq),
             method=self.covariate_method, seed=self.random_state or 0,
         )  # fmt: skip
@@ -448,7 +462,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if panel.covariates is None:
             return quantiles
         is_fitted = panel is getattr(self, "panel_", None)
-        effect = self.covariate_effect_ if is_fitted else self._learn_covariates(panel, inference)
+        effect = self.covariate_effect_ if is_fitted else self._learn_covariates(panel, panel.covariates, inference)
         return apply_effect(effect, quantiles, inference.decode, panel.values, panel.offsets, panel.covariates, future)
 
     def _calibrated(self, forecast: Forecast) -> Forecast:
