@@ -78,7 +78,9 @@ def test_only_rows_up_to_the_cutoff_are_handed_out(recorder):
 
 
 @pytest.mark.parametrize("refit", [False, True])
-@pytest.mark.parametrize("model", ["tsar-tiny", "boosted-lags", "tsar-tiny calibrated"])
+@pytest.mark.parametrize(
+    "model", ["tsar-tiny", pytest.param("boosted-lags", marks=pytest.mark.slow), "tsar-tiny calibrated"]
+)
 def test_poisoned_future_changes_nothing(model, refit):
     df = make_panel()
     options = {"prediction_length": 12, "quantile_levels": LEVELS}
@@ -236,9 +238,9 @@ def test_refusals(options, code):
 
 def test_leaderboard_ranks_all_and_names_twins():
     df = make_panel().query("item_id != 'c'")
-    models = ["seasonal-naive", "drift", "theta", "arnet", BoostedLags(engine="sklearn")]
+    models = ["seasonal-naive", "drift", "theta", "arnet", Forecaster("tsar-tiny", context_length=64)]
     board = leaderboard(df, models, prediction_length=12, windows=2)
-    assert set(board.table["model"]) == {"seasonal-naive", "drift", "theta", "arnet", "BoostedLags"}
+    assert set(board.table["model"]) == {"seasonal-naive", "drift", "theta", "arnet", "tsar-tiny"}
     assert board.table["MASE"].is_monotonic_increasing
     naive = board.table.set_index("model").loc["seasonal-naive"]
     assert abs(naive["skill"]) < 1e-12
