@@ -164,7 +164,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.panel_ = self._panel(df)
         self.n_features_in_ = 1
         self.bound_columns_ = self._bound_columns(df, self.constraints)
-        vars(self).pop("calibration_", None)  # of an earlier fit
+        self.__dict__.pop("calibration_", None)  # of an earlier fit
         if self.calibrate:
             method = "cqr" if self.calibrate is True else str(self.calibrate)
             self.calibration_ = calibrate_forecaster(self, df, method)
