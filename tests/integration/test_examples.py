@@ -33,4 +33,11 @@ def check_zero_shot(folder, printed):
     assert (folder / "demo-output" / "forecast.png").read_bytes().startswith(b"\x89PNG")
 
 
-CHECKS = {"01_zero_shot": check_zero_shot}
+def check_backtest(folder, printed):
+    for words in ("win_rate", "calibrated: the 80 % band held", "sums over quarters"):
+        assert words in printed
+    for name in ("coverage.png", "backtest.png"):
+        assert (folder / "demo-output" / name).read_bytes().startswith(b"\x89PNG")
+
+
+CHECKS = {"01_zero_shot": check_zero_shot, "03_backtest_and_calibrate": check_backtest}
