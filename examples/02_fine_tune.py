@@ -1,6 +1,6 @@
 """Fine-tune on a panel of 200 countries and compare with zero-shot on years that neither has seen.
 
-Fertility rates of the World Bank, 1960-2010, ship with statsmodels: yearly, smooth, and alike from country to country, so
+Fertility rates of the World Bank, 1960-2010, ship with statsmodels: yearly and smooth, each country like others, so
 what is learned from all of them helps each. Three test windows of five years; `fit` sees what lies before the first one
 and holds back its own validation years inside. Writes demo-output/fine_tune.csv and demo-output/adapter/.
 """

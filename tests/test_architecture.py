@@ -122,7 +122,9 @@ def wrong_direction(source: Source) -> list[str]:
         if imported.part not in RANK and imported.part != "training":
             continue
         if imported.part == "training":
-            allowed = source.name == "training" or (source.name in LAZILY_IMPORTS_TRAINING and imported.lazy)
+            allowed = source.name == "training" or (
+                source.name in LAZILY_IMPORTS_TRAINING and (imported.lazy or imported.typing_only)
+            )
         elif source.name == "training":
             allowed = RANK[imported.part] <= TRAINING_MAY_IMPORT
         else:

@@ -372,7 +372,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return int(wanted)
 
     def _validate_options(self) -> None:
-        validate_mode(self.mode, self.fine_tune)
+        validate_mode(self.mode, self.fine_tune, self.random_state)
         given = self.context_length
         contexts = list(given) if isinstance(given, (list, tuple, np.ndarray)) else [given]
         if not contexts:
