@@ -40,4 +40,14 @@ def check_backtest(folder, printed):
         assert (folder / "demo-output" / name).read_bytes().startswith(b"\x89PNG")
 
 
-CHECKS = {"01_zero_shot": check_zero_shot, "03_backtest_and_calibrate": check_backtest}
+def check_fine_tune(folder, printed):
+    scores = pd.read_csv(folder / "demo-output" / "fine_tune.csv", index_col=0)
+    assert (scores.loc["tuned"] < scores.loc["zero-shot"]).all(), printed
+    assert (folder / "demo-output" / "adapter" / "adapter.safetensors").is_file()
+
+
+CHECKS = {
+    "01_zero_shot": check_zero_shot,
+    "02_fine_tune": check_fine_tune,
+    "03_backtest_and_calibrate": check_backtest,
+}

@@ -217,6 +217,7 @@ def load_copy(decoder):
         {"mode": "zero_shot", "fine_tune": {}},
         {"mode": "full", "fine_tune": {"epochs": 3}},
         {"mode": "full", "fine_tune": 3},
+        {"mode": "full", "random_state": "seed"},
         {"mode": "full", "fine_tune": {"max_steps": 0}},
         {"mode": "full", "fine_tune": {"max_steps": True}},
         {"mode": "full", "fine_tune": {"learning_rate": 0}},
