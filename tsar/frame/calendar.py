@@ -95,7 +95,7 @@ def _holidays(days: pd.DatetimeIndex, country: str) -> Any:
         raise MissingDependencyError(
             "holidays are asked for, and the package holidays is not installed",
             code="dependency.missing",
-            hint="pip install holidays",
+            hint="pip install 'tsar-forecast[holidays]'",
         )
     import holidays
 
