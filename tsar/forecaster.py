@@ -453,8 +453,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             context_length=max(inference.context_lengths), season_length=season_length(panel.freq),
             method=self.covariate_method, seed=self.random_state or 0,
         )  # fmt: skip
-        if effect.method == "none":
-            text = "the covariates did not lower the error on backtests of the history and are not used"
+        if effect.dropped:
+            named = ", ".join(map(repr, effect.dropped))
+            text = f"covariates that did not lower the error on backtests of the history and are not used: {named}"
             warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT + 1)
         return effect
 

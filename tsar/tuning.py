@@ -135,7 +135,7 @@ def tune(
     result = replace(result, report=replace(result.report, num_windows=held_back.num_windows))
     if result.report.fell_back:
         text = f"mode={mode!r} keeps the released weights: {result.report.reason}"
-        warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT - 1)
+        warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT)
     return result
 
 
