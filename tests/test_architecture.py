@@ -24,7 +24,7 @@ LAYERS = (
     ("heads",),
     ("model",),
     ("forecast",),
-    ("decode", "ensemble"),
+    ("decode", "ensemble", "infill"),
     ("registry",),
     ("hub",),
     ("forecaster",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 from tsar.errors import OptionError
 from tsar.frame.columns import ONE_SERIES, Source
 from tsar.frame.panel import Panel
-from tsar.types import FloatArray, IntArray
+from tsar.types import BoolArray, FloatArray, IntArray, ObjectArray
 
 
 def quantile_column(level: float) -> str:
@@ -71,6 +71,47 @@ def make_forecast_frame(
     frame.insert(1, names[2], target_name)
     frame.insert(2, names[3], median.reshape(-1))
     items = np.repeat(np.arange(num_items), prediction_length)
+    return to_kind(frame, names[0], panel.source, items)
+
+
+def make_panel_frame(
+    panel: Panel,
+    columns: Mapping[str, FloatArray | BoolArray | IntArray | ObjectArray],
+    *,
+    id_column: str | None = "item_id",
+    timestamp_column: str = "timestamp",
+    rows: IntArray | None = None,
+) -> Any:
+    """Make a long frame of the panel's own stamps with new columns.
+
+    Parameters
+    ----------
+    panel : Panel
+        What the columns tell about.
+    columns : mapping of name to (N,) array
+        One value for each of the panel's.
+    id_column, timestamp_column : str
+        Names of the first two columns; None for the id column gives ``"item_id"``.
+    rows : (R,) int64
+        Places of the values that get a row, with columns (R,); None: all.
+
+    Returns
+    -------
+    pandas.DataFrame, polars.DataFrame or pyarrow.Table
+        The kind that came in, as `make_forecast_frame` gives it.
+
+    Raises
+    ------
+    OptionError
+        ``option.invalid`` if two columns would have one name.
+    """
+    names = ["item_id" if id_column is None else id_column, timestamp_column]
+    _check_names(names, list(columns))
+    items = np.repeat(np.arange(panel.num_items), panel.lengths)
+    stamps = panel.timestamps()
+    if rows is not None:
+        items, stamps = items[rows], stamps[rows]
+    frame = pd.DataFrame({timestamp_column: stamps, **columns})
     return to_kind(frame, names[0], panel.source, items)
 
 
