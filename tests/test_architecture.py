@@ -24,7 +24,7 @@ LAYERS = (
     ("heads",),
     ("model",),
     ("forecast",),
-    ("decode", "ensemble", "infill"),
+    ("decode", "ensemble", "infill", "rolling"),
     ("registry",),
     ("hub",),
     ("forecaster",),

@@ -43,6 +43,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         # forecaster, models and releases
         "forecaster.not_fitted": "the forecaster has not seen data yet",
         "model.unknown_name": "no model of this name is known",
+        "model.wrong_task": "a model is not of the kind that the task needs",
         "model.bad_config": "a model configuration is not valid",
         "release.missing_file": "a file of a release is not there",
         "release.bad_hash": "a file of a release differs from its manifest",
