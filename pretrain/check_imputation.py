@@ -54,6 +54,7 @@ def main() -> None:
 def make_ways(models: list[str], season: int) -> dict[str, Fill]:
     """Return name -> function that fills the gaps of one series."""
     ways: dict[str, Fill] = {"linear": linear, "STL + linear": partial(seasonal, season=season)}
+    ways["seasonal means + linear"] = partial(seasonal_means, season=season)
     for model in models:
         decoder = load_model(model)
         is_forecaster = decoder.config.task == "forecast"
@@ -75,8 +76,23 @@ def seasonal(values: np.ndarray, season: int, rounds: int = 2) -> np.ndarray:
     if len(values) < 2 * season + 1 or season < 2:
         return filled
     for _ in range(rounds):
-        part = STL(filled, period=season, robust=True).fit().seasonal
+        part = STL(filled, period=season, robust=False).fit().seasonal
         filled = np.where(np.isfinite(values), values, linear(values - part) + part)
+    return filled
+
+
+def seasonal_means(values: np.ndarray, season: int, rounds: int = 3) -> np.ndarray:
+    """Lines through what is left without the mean of each phase around a running mean over one season."""
+    filled, phase = linear(values), np.arange(len(values)) % season
+    seen, window = np.isfinite(values), np.ones(season) / season
+    if len(values) < 2 * season or season < 2:
+        return filled
+    for _ in range(rounds):
+        level = np.convolve(np.pad(filled, (season // 2, season - 1 - season // 2), mode="edge"), window, "valid")
+        means = [np.mean((values - level)[seen & (phase == one)]) if (seen & (phase == one)).any() else 0.0
+                 for one in range(season)]  # fmt: skip
+        part = np.array(means)[phase]
+        filled = np.where(seen, values, linear(values - part) + part)
     return filled
 
 

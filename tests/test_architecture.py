@@ -24,7 +24,7 @@ LAYERS = (
     ("heads",),
     ("model",),
     ("forecast",),
-    ("decode", "ensemble", "infill", "rolling"),
+    ("decode", "ensemble", "infill", "rolling", "stream"),
     ("registry",),
     ("hub",),
     ("forecaster",),

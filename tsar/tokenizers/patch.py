@@ -99,14 +99,15 @@ class PatchTokenizer:
         seen = observed.reshape(batch, -1, self.patch_length)
         values = torch.where(seen, values, 0.0)
         state = SCALERS[self.scaling](values, seen)
-        features = self._features(values, seen, state)
+        features = self.features(values, seen, state)
         if self.period:
             known = find_period(context, observed) if period is None else period
             phases = period_features(known, values.shape[1], self.patch_length)
             features = torch.cat([features, phases.to(features.dtype)], -1)
         return Tokens(patches=features, mask=state.count > 0, state=state)
 
-    def _features(self, values: Tensor, seen: Tensor, state: ScaleState) -> Tensor:
+    def features(self, values: Tensor, seen: Tensor, state: ScaleState) -> Tensor:
+        """Return the features (B, T, 3 P + 4) of patches (B, T, P), 0 where not `seen`, at given states."""
         coarse = torch.where(seen, state.normalize(values), 0.0)
         step = state.step.unsqueeze(-1)
         fine = torch.asinh((values - state.last.unsqueeze(-1)) / torch.where(step > 0, step, 1.0))
