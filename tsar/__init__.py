@@ -18,13 +18,30 @@ if TYPE_CHECKING:
     from tsar.hub import load_model
     from tsar.plotting import plot_forecast
     from tsar.registry import list_models
+    from tsar.tasks.anomaly import detect_anomalies
+    from tsar.tasks.impute import impute
+    from tsar.tasks.streaming import StreamingForecaster
 
 __version__ = "0.1.0"
-__all__ = ["Forecast", "Forecaster", "__version__", "errors", "list_models", "load_model", "plot_forecast"]
+__all__ = [
+    "Forecast",
+    "Forecaster",
+    "StreamingForecaster",
+    "__version__",
+    "detect_anomalies",
+    "errors",
+    "impute",
+    "list_models",
+    "load_model",
+    "plot_forecast",
+]
 
 _HOMES = {
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",
+    "StreamingForecaster": "tsar.tasks.streaming",
+    "detect_anomalies": "tsar.tasks.anomaly",
+    "impute": "tsar.tasks.impute",
     "list_models": "tsar.registry",
     "load_model": "tsar.hub",
     "plot_forecast": "tsar.plotting",

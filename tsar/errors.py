@@ -65,6 +65,9 @@ CODES: Mapping[str, str] = MappingProxyType(
         "benchmark.missing_column": "an evaluation set lacks a column",
         "benchmark.bad_set": "an evaluation set cannot be used",
         "benchmark.short_series": "a series of an evaluation set leaves no past to forecast from",
+        # streams: values that arrive later
+        "stream.unknown_item": "a new value is of an item that the stream did not start with",
+        "stream.not_new": "a new row is not after those that the stream has read, or not on their grid",
         # surroundings
         "dependency.missing": "an optional package is not installed",
         "device.unavailable": "the device that was asked for is not there",

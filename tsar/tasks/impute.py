@@ -22,6 +22,7 @@ from tsar.hub import load_model, resolve_device
 from tsar.infill import infill_panel
 from tsar.model.decoder import Decoder
 from tsar.refine import zero_bound
+from tsar.rolling import forecasts_from
 from tsar.types import BoolArray, FloatArray, IntArray
 
 SIDES = ("both", "left", "right")
@@ -153,22 +154,33 @@ def _continue(
 ) -> FloatArray:
     """Quantiles (N, Q) of each gap from what stands between `first`, where its series begins, and its start."""
     quantiles = np.full((len(values), len(model.config.quantile_levels)), np.nan)
-    context = model.config.context_length
-    lengths = stops - starts
-    horizon = 1
-    while horizon < 2 * lengths.max():  # gaps of similar length together
+    lengths, reach = stops - starts, model.config.output_length
+    for horizon in 2 ** np.arange(int(lengths.max()).bit_length() + 1):  # gaps of similar length together
         chosen = np.flatnonzero((lengths <= horizon) & (lengths > horizon // 2) & (starts > first))
-        if len(chosen):
-            begins = np.maximum(first[chosen], starts[chosen] - context)
-            parts = [values[begin:stop] for begin, stop in zip(begins, starts[chosen], strict=True)]
-            bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-            answer = decode_panel(
-                model, np.concatenate(parts), bounds, horizon, context_lengths=[context], symmetrize=symmetrize
+        if not len(chosen):
+            continue
+        if horizon <= reach:
+            answers = forecasts_from(
+                model, values, first[chosen], starts[chosen], int(horizon), symmetrize=symmetrize
             )
-            for gap, one in zip(chosen, answer, strict=True):
-                quantiles[starts[gap] : stops[gap]] = one[: lengths[gap]]
-        horizon *= 2
+        else:
+            answers = _continue_far(model, values, first[chosen], starts[chosen], int(horizon), symmetrize)
+        for gap, answer in zip(chosen, answers, strict=True):
+            quantiles[starts[gap] : stops[gap]] = answer[: lengths[gap]]
     return quantiles
+
+
+def _continue_far(
+    model: Decoder, values: FloatArray, first: IntArray, starts: IntArray, horizon: int, symmetrize: bool
+) -> FloatArray:
+    """Forecasts (K, F, Q) from each start, beyond what a token answers for."""
+    context = model.config.context_length
+    begins = np.maximum(first, starts - context)
+    parts = [values[begin:stop] for begin, stop in zip(begins, starts, strict=True)]
+    bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    return decode_panel(
+        model, np.concatenate(parts), bounds, horizon, context_lengths=[context], symmetrize=symmetrize
+    )
 
 
 def blend(left: FloatArray, right: FloatArray, missing: BoolArray, starts: IntArray, stops: IntArray) -> FloatArray:
