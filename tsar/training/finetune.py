@@ -118,7 +118,7 @@ def fine_tune(
         best_score, best_alpha, best = choices[0]
     report = FineTuneReport(
         mode=mode, steps=run.steps, zero_shot_score=zero_shot, tuned_score=best_score, alpha=best_alpha,
-        fell_back=best is None, reason="" if best is not None else "no weights were clearly better on the held-back ends",
+        fell_back=best is None, reason="" if best else "no weights were clearly better on the held-back ends",
         trained_parameters=run.num_trained, trained_share=run.num_trained / run.num_parameters,
         seconds=time.perf_counter() - began,
     )  # fmt: skip
