@@ -5,7 +5,8 @@
 
 At each of several cutoffs, one horizon apart, the bands are calibrated on the windows before it, as `Forecaster` with
 `calibrate` does there (`tsar.conformal.calibrate_backtest`), and held against what came. Prints a table: coverage of
-the 80 % band, its mean width in units of the seasonal error, WQL relative to raw; medians change with calibration, too.
+the 80 % band (randomised where values tie with it), its mean width in units of the seasonal error, WQL relative to raw;
+medians change with calibration, too.
 """
 
 from __future__ import annotations
@@ -33,16 +34,17 @@ def main() -> None:
     parser.add_argument("model", help="name or folder of a release")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--items", type=int, default=20, help="series drawn of each set")
-    parser.add_argument("--windows", type=int, default=10, help="cutoffs of each series, fewer for short ones")
+    parser.add_argument("--windows", type=int, default=16, help="cutoffs of each series, fewer for short ones")
     parser.add_argument("--points", type=int, default=2000, help="latest points of each series")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     warnings.simplefilter("ignore", TsarWarning)
     began, rows = time.perf_counter(), {}
-    print(
-        "| set | series x windows x steps | raw | cqr | split | width raw | cqr | split | WQL cqr / raw | split / raw |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    cells = [f"{first} | cqr | split" for first in ("raw", "both ends raw", "width raw")] + [
+        "WQL cqr / raw | split / raw"
+    ]
+    print(f"| set | series x windows x steps | {' | '.join(cells)} |")
+    print("|---" * 13 + "|")
     for path in sorted(args.data.glob("*.parquet")):
         frame, horizon = read_set(path, args)
         windows = int(np.clip(frame.groupby("item_id").size().median() // horizon - EARLIER - 4, 3, args.windows))
@@ -51,13 +53,18 @@ def main() -> None:
         )
         results = [raw.select(range(EARLIER, windows + EARLIER))]
         results += [calibrate_backtest(raw, method, windows=EARLIER) for method in METHODS]
-        coverage, width, loss = (list(part) for part in zip(*map(measure, results), strict=True))
-        rows[path.stem] = coverage, width, loss
+        coverage, inclusive, width, loss = (list(part) for part in zip(*map(measure, results), strict=True))
+        rows[path.stem] = coverage, inclusive, width, loss
         size = f"{frame['item_id'].nunique()} x {windows} x {horizon}"
-        print(row(path.stem, size, coverage, width, loss), flush=True)
-    coverage, width, loss = (np.array([parts[place] for parts in rows.values()]) for place in range(3))
-    print(row("mean (ratios: geometric)", "", coverage.mean(0), width.mean(0), geometric_mean(loss)))
+        print(row(path.stem, size, [*coverage, *inclusive], width, loss), flush=True)
+    coverage, inclusive, width, loss = (np.array([parts[place] for parts in rows.values()]) for place in range(4))
+    print(
+        row(
+            "mean (ratios: geometric)", "", [*coverage.mean(0), *inclusive.mean(0)], width.mean(0), geometric_mean(loss)
+        )
+    )
     print(f"\nmean distance of coverage from 0.8, points: {(100 * np.abs(coverage - 0.8).mean(0)).round(1)}")
+    print(f"the same with both ends included: {(100 * np.abs(inclusive - 0.8).mean(0)).round(1)}")
     print(f"sets within 2 points: {(np.abs(coverage - 0.8) <= 0.02).sum(0)} of {len(rows)} (raw, cqr, split)")
     print(f"{time.perf_counter() - began:.0f} s, seed {args.seed}")
 
@@ -86,10 +93,10 @@ def read_set(path: Path, args: argparse.Namespace) -> tuple[pd.DataFrame, int]:
     return pd.concat(parts, ignore_index=True), horizon
 
 
-def measure(result: BacktestResult) -> tuple[float, float, float]:
-    """Coverage and width of the 80 % band, and WQL."""
+def measure(result: BacktestResult) -> tuple[float, float, float, float]:
+    """Coverage of the 80 % band, randomised and with both ends included, its width, and WQL."""
     band = result.coverage_report(by_step=False).set_index("band").loc[0.8]
-    return float(band["coverage"]), float(band["width"]), result.scores["WQL"]
+    return float(band["randomized"]), float(band["coverage"]), float(band["width"]), result.scores["WQL"]
 
 
 def row(name: str, size: str, coverage: np.ndarray, width: np.ndarray, loss: np.ndarray) -> str:

@@ -29,21 +29,29 @@ from tsar.metrics import mean_absolute_scaled_error, seasonal_error, weighted_qu
 
 LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 LEAST_WINDOWS, MOST_WINDOWS_OF_A_SERIES = 60, 20
-PACKAGED = ("co2", "elnino", "sunspots", "elec_equip", "basic_motions", "gunpoint")
+PACKAGED = ("co2", "elnino", "sunspots", "elec_equip", "fertility", "basic_motions", "covid_3month", "gunpoint")
 
 
 def packaged(name: str) -> tuple[list[np.ndarray], str, int, int]:
     """Series, freq, prediction length and seasonality of a set that ships with statsmodels or aeon."""
-    if name in ("basic_motions", "gunpoint"):
+    if name in ("basic_motions", "covid_3month", "gunpoint"):
         import aeon.datasets
 
-        motions, _ = getattr(aeon.datasets, f"load_{name}")()
-        return list(motions.reshape(-1, motions.shape[-1]).astype(float)), "100ms", 10, 1
+        cases, _ = getattr(aeon.datasets, f"load_{name}")()
+        return list(cases.reshape(-1, cases.shape[-1]).astype(float)), "", 7 if name == "covid_3month" else 10, 1
     from statsmodels import datasets
 
     if name == "co2":
         weekly = datasets.co2.load_pandas().data["co2"]
         return [weekly.to_numpy(dtype=float)], "W-SAT", 26, 52
+    if name == "fertility":
+        countries = datasets.fertility.load_pandas().data.filter(regex=r"^\d{4}$").to_numpy(dtype=float)
+        return (
+            [rates[np.isfinite(rates).argmax() :] for rates in countries if np.isfinite(rates).sum() > 30],
+            "YS",
+            5,
+            1,
+        )
     if name == "elnino":
         return [datasets.elnino.load_pandas().data.drop(columns="YEAR").to_numpy(dtype=float).ravel()], "MS", 12, 12
     if name == "sunspots":

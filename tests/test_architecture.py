@@ -25,7 +25,7 @@ LAYERS = (
     ("model",),
     ("constraints", "samples", "hierarchy"),
     ("forecast",),
-    ("decode", "ensemble", "covariates", "context", "aggregate"),
+    ("decode", "ensemble", "covariates", "context", "aggregate", "infill", "rolling", "stream"),
     ("metrics",),
     ("backtest_result",),
     ("backtesting",),

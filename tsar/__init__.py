@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from tsar.plotting_backtest import plot_backtest, plot_coverage
     from tsar.ranking import leaderboard
     from tsar.registry import list_models
+    from tsar.tasks.anomaly import detect_anomalies
     from tsar.tasks.classify import TimeSeriesClassifier, TimeSeriesRegressor
     from tsar.tasks.embed import embed
+    from tsar.tasks.impute import impute
+    from tsar.tasks.streaming import StreamingForecaster
     from tsar.training.tune_config import FineTuneConfig
 
 __version__ = "0.1.0"
@@ -35,14 +38,17 @@ __all__ = [
     "FineTuneConfig",
     "Forecast",
     "Forecaster",
+    "StreamingForecaster",
     "TimeSeriesClassifier",
     "TimeSeriesRegressor",
     "__version__",
     "aggregate_samples",
     "backtest",
+    "detect_anomalies",
     "diagnose",
     "embed",
     "errors",
+    "impute",
     "leaderboard",
     "list_models",
     "load_model",
@@ -67,6 +73,9 @@ _HOMES = {
     "TimeSeriesRegressor": "tsar.tasks.classify",
     "diagnose": "tsar.diagnosis",
     "embed": "tsar.tasks.embed",
+    "StreamingForecaster": "tsar.tasks.streaming",
+    "detect_anomalies": "tsar.tasks.anomaly",
+    "impute": "tsar.tasks.impute",
     "list_models": "tsar.registry",
     "load_model": "tsar.hub",
     "plot_forecast": "tsar.plotting",

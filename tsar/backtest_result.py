@@ -186,8 +186,10 @@ class BacktestResult:
         -------
         pandas.DataFrame
             ``band`` (nominal share, for example 0.8 for the quantiles 0.1 and 0.9), ``step`` (0: all together),
-            ``coverage``, ``error`` (coverage less band), ``width`` (mean width, in units of the seasonal error of each
-            history: the sharpness).
+            ``coverage`` (both ends included), ``randomized`` (coverage of the randomised PIT: where a value lies on
+            several equal quantiles, as zeros of the night do on a band that is zero, only the share of their levels
+            inside the band counts; Czado, Gneiting & Held, 2009), ``error`` (randomized less band), ``width`` (mean
+            width, in units of the seasonal error of each history: the sharpness).
 
         Raises
         ------
@@ -202,20 +204,22 @@ class BacktestResult:
                 "no two levels make a central band.", code="option.quantile_level", hint="For example 0.1 and 0.9."
             )
         rows = []
+        first, last = _levels_reached(numbers.actual, numbers.quantiles, numbers.levels)
         scales = np.where(numbers.scales > 0, numbers.scales, np.nan)[..., None]
         for low, high in pairs:
             lower, upper = numbers.quantiles[..., places[low]], numbers.quantiles[..., places[high]]
             known = np.isfinite(numbers.actual) & np.isfinite(lower)
             inside = np.where(known, (numbers.actual >= lower) & (numbers.actual <= upper), np.nan)
+            tied = np.where(known, _share_within(first, last, low, high), np.nan)
             width = (upper - lower) / scales
             steps: list[tuple[int, Any]] = [(0, slice(None))]
             if by_step:
                 steps += [(numbers.gap + place + 1, place) for place in range(inside.shape[-1])]
             for step, place in steps:
-                share = _mean(inside[..., place])
+                share, fair = _mean(inside[..., place]), _mean(tied[..., place])
                 band = round(high - low, 9)
-                rows.append((band, step, share, share - band, _mean(width[..., place])))
-        return pd.DataFrame(rows, columns=["band", "step", "coverage", "error", "width"])
+                rows.append((band, step, share, fair, fair - band, _mean(width[..., place])))
+        return pd.DataFrame(rows, columns=["band", "step", "coverage", "randomized", "error", "width"])
 
     @cached_property
     def _points(self) -> pd.DataFrame:
@@ -259,6 +263,29 @@ def join_results(results: Sequence[BacktestResult]) -> FloatArray:
         )
         scored.append([_mean(error[:, item]) for item in range(error.shape[1])])
     return np.array(scored).T
+
+
+def _levels_reached(actual: FloatArray, quantiles: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Lowest and highest level at which a value lies; the same unless it ties with several quantiles.
+
+    Ties with the outermost quantile go on to level 0 or 1. Between two quantiles it is halfway between their levels.
+    """
+    order = np.argsort(levels)
+    edges = np.concatenate([[0.0], levels[order], [1.0]])
+    below = (quantiles < actual[..., None]).sum(-1)  # quantiles under the value
+    upto = (quantiles <= actual[..., None]).sum(-1)
+    middle = (edges[below] + edges[np.minimum(below + 1, len(edges) - 1)]) / 2
+    is_tied = upto > below + 1  # with two or more quantiles
+    first = np.where(below == 0, 0.0, edges[np.minimum(below + 1, len(edges) - 1)])
+    last = np.where(upto == len(levels), 1.0, edges[upto])
+    return np.where(is_tied, first, middle), np.where(is_tied, last, middle)
+
+
+def _share_within(first: FloatArray, last: FloatArray, low: float, high: float) -> FloatArray:
+    """Share of the levels from `first` to `last` that is within a band; 0 or 1 where they are the same."""
+    inside = np.clip(np.minimum(last, high) - np.maximum(first, low), 0.0, None)
+    is_point = last <= first
+    return np.where(is_point, (first > low) & (first < high), inside / np.where(is_point, 1.0, last - first))
 
 
 def _mean(values: FloatArray) -> float:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tsar.model.cache import Cache
+from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.scaling import Z_LIMIT
 from tsar.tokenizers.period import Period
@@ -181,6 +182,12 @@ def _one_pass(
     z = model(tokens, cache=cache, last=hidden + 1).clamp(-Z_LIMIT, Z_LIMIT).to(values.dtype)
     state = tokens.state.at(slice(-hidden - 1, None))
     quantiles = state.denormalize(z.flatten(2)).view(z.shape)
+    return join_answers(quantiles, config)[:, :horizon]
+
+
+def join_answers(quantiles: Tensor, config: ModelConfig) -> Tensor:
+    """Join what a last token and the hidden ones after it say (B, 1 + hidden, output_length, Q) to one forecast."""
+    hidden = quantiles.shape[1] - 1
     stride = config.output_length // config.patch_length
     answering = [*range(0, hidden, stride), hidden]  # each answers for one output_length; the last may overlap
     parts, filled = [], 0
@@ -188,7 +195,7 @@ def _one_pass(
         reach = token * config.patch_length + config.output_length
         parts.append(quantiles[:, token, config.output_length - (reach - filled) :])
         filled = reach
-    return torch.cat(parts, 1)[:, :horizon]
+    return torch.cat(parts, 1)
 
 
 def _feed_back(

@@ -51,6 +51,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         # forecaster, models and releases
         "forecaster.not_fitted": "the forecaster has not seen data yet",
         "model.unknown_name": "no model of this name is known",
+        "model.wrong_task": "a model is not of the kind that the task needs",
         "model.bad_config": "a model configuration is not valid",
         "release.missing_file": "a file of a release is not there",
         "release.bad_hash": "a file of a release differs from its manifest",
@@ -74,6 +75,9 @@ CODES: Mapping[str, str] = MappingProxyType(
         "benchmark.missing_column": "an evaluation set lacks a column",
         "benchmark.bad_set": "an evaluation set cannot be used",
         "benchmark.short_series": "a series of an evaluation set leaves no past to forecast from",
+        # streams: values that arrive later
+        "stream.unknown_item": "a new value is of an item that the stream did not start with",
+        "stream.not_new": "a new row is not after those that the stream has read, or not on their grid",
         # surroundings
         "dependency.missing": "an optional package is not installed",
         "device.unavailable": "the device that was asked for is not there",

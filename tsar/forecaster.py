@@ -39,6 +39,7 @@ from tsar.saved import load_forecaster, save_forecaster
 from tsar.tuning import load_adapter, save_adapter, tune
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_LONGEST = int(np.iinfo(np.int64).max)
 _CALLER_OF_FIT = 3
 _CALLER_OF_PREDICT = 4  # warnings point there: a function here, Forecaster._distribution, predict, caller
 
@@ -425,7 +426,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         model = self.model_ if hasattr(self, "model_") else self.released_decoder()
         return Inference(
             model=model, context_lengths=self._contexts(model), symmetrize=bool(self.symmetrize),
-            rows_per_batch=None if self.batch_size == "auto" else int(self.batch_size), downsample=self.downsample,
+            rows_per_batch=None if self.batch_size == "auto" else int(self.batch_size),
+            downsample=self.downsample if isinstance(self.downsample, str) else min(int(self.downsample), _LONGEST),
             ensemble=self.ensemble,
         )  # fmt: skip
 
@@ -451,8 +453,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             context_length=max(inference.context_lengths), season_length=season_length(panel.freq),
             method=self.covariate_method, seed=self.random_state or 0,
         )  # fmt: skip
-        if effect.method == "none":
-            text = "the covariates did not lower the error on backtests of the history and are not used"
+        if effect.dropped:
+            named = ", ".join(map(repr, effect.dropped))
+            text = f"covariates that did not lower the error on backtests of the history and are not used: {named}"
             warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT + 1)
         return effect
 
@@ -496,7 +499,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _contexts(self, model: Decoder) -> tuple[int, ...]:
         wanted: Any = model.config.context_length if self.context_length is None else self.context_length
-        return tuple(int(length) for length in np.atleast_1d(np.asarray(wanted)))
+        return tuple(min(int(length), _LONGEST) for length in np.atleast_1d(np.asarray(wanted, dtype=object)))
 
     def _panel(self, df: Any) -> Panel:
         panel = normalize_frame(

@@ -27,7 +27,7 @@ _CHOICES = {
 
 def validate_options(forecaster: Any) -> None:
     """Raise ``option.invalid`` for the first option of a forecaster that has a value that is not allowed."""
-    validate_mode(forecaster.mode, forecaster.fine_tune)
+    validate_mode(forecaster.mode, forecaster.fine_tune, forecaster.random_state)
     normalize_constraints(forecaster.constraints)
     covariate_columns(forecaster)
     _validate_contexts(forecaster.context_length)

@@ -104,7 +104,7 @@ def tune(
     from tsar.training.finetune import FineTuned, fine_tune
     from tsar.training.tune_config import FineTuneReport
 
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(0 if random_state is None else random_state)
     if validation is None:
         train, held_back = hold_back_ends(panel, prediction_length, season_length, config.validation_windows, rng)
     else:
@@ -135,7 +135,7 @@ def tune(
     result = replace(result, report=replace(result.report, num_windows=held_back.num_windows))
     if result.report.fell_back:
         text = f"mode={mode!r} keeps the released weights: {result.report.reason}"
-        warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT - 1)
+        warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT)
     return result
 
 
@@ -256,7 +256,7 @@ def load_adapter(base: Decoder, folder: str | Path) -> Adapter:
     return read_adapter(read_folder(Path(folder)), base, str(folder))
 
 
-def validate_mode(mode: object, fine_tune: object) -> None:
+def validate_mode(mode: object, fine_tune: object, random_state: object) -> None:
     """Refuse an unknown mode and options that do not fit it.
 
     Raises
@@ -273,3 +273,7 @@ def validate_mode(mode: object, fine_tune: object) -> None:
     if mode == "zero_shot":
         raise OptionError("mode='zero_shot' trains nothing, so fine_tune must be None.", code="option.invalid")
     FineTuneConfig.of(fine_tune)
+    is_seed = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool) and random_state >= 0
+    if random_state is not None and not is_seed:
+        text = f"random_state must be None or a whole number from 0, got {random_state!r}."
+        raise OptionError(text, code="option.invalid")

@@ -14,6 +14,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(path, tmp_path):
+    if path.stem in NEEDS:
+        pytest.importorskip(NEEDS[path.stem])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
     command = [sys.executable, "-W", "error", str(path)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -33,4 +35,22 @@ def check_zero_shot(folder, printed):
     assert (folder / "demo-output" / "forecast.png").read_bytes().startswith(b"\x89PNG")
 
 
-CHECKS = {"01_zero_shot": check_zero_shot}
+def check_backtest(folder, printed):
+    for words in ("win_rate", "calibrated: the 80 % band held", "sums over quarters"):
+        assert words in printed
+    for name in ("coverage.png", "backtest.png"):
+        assert (folder / "demo-output" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def check_fine_tune(folder, printed):
+    scores = pd.read_csv(folder / "demo-output" / "fine_tune.csv", index_col=0)
+    assert scores.loc["tuned", "MASE"] < scores.loc["zero-shot", "MASE"], printed
+    assert (folder / "demo-output" / "adapter" / "adapter.safetensors").is_file()
+
+
+NEEDS = {"02_fine_tune": "aeon"}
+CHECKS = {
+    "01_zero_shot": check_zero_shot,
+    "02_fine_tune": check_fine_tune,
+    "03_backtest_and_calibrate": check_backtest,
+}

@@ -65,18 +65,27 @@ def test_a_covariate_that_drives_the_target_is_used(halves: tuple[pd.DataFrame, 
 def test_a_covariate_without_meaning_changes_nothing(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     past, future = halves
     shuffled = past.assign(driver=np.random.default_rng(1).permutation(past["driver"]))
-    with pytest.warns(TsarWarning, match="covariates did not lower the error"):
+    with pytest.warns(TsarWarning, match="not used: 'driver'"):
         fitted = make_forecaster(future_covariates=["driver"]).fit(shuffled)
     forecast = fitted.predict(future_df=future.drop(columns="target"))
     pd.testing.assert_frame_equal(forecast, make_forecaster().fit(past).predict())
 
 
+def test_trees_do_not_take_a_bias_of_the_model_for_an_effect() -> None:
+    stamps = pd.date_range("2000-01-01", periods=900, freq="h")
+    rng = np.random.default_rng(0)
+    target = rng.exponential(size=900) ** 2  # a skewed noise: its median is wrong in the mean, and so is the forecast
+    past = pd.DataFrame({"item_id": "a", "timestamp": stamps, "target": target, "noise": rng.normal(size=900)})
+    with pytest.warns(TsarWarning, match="not used: 'noise'"):
+        make_forecaster(future_covariates=["noise"], covariate_method="gradient_boosting").fit(past)
+
+
 def test_useless_covariates_are_dropped_and_useful_ones_kept(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     noise = np.random.default_rng(2).normal(size=(len(halves[0]), 2))
     past = halves[0].assign(a=noise[:, 0], b=noise[:, 1])
-    effect = (
-        make_forecaster(future_covariates=["a", "driver", "b"], covariate_method="ridge").fit(past).covariate_effect_
-    )
+    forecaster = make_forecaster(future_covariates=["a", "driver", "b"], covariate_method="ridge")
+    with pytest.warns(TsarWarning, match="not used: '[ab]'"):
+        effect = forecaster.fit(past).covariate_effect_
     assert effect.kept[1]
     assert effect.importance[1] > 0.3 > 0.02 > np.nanmax(effect.importance[[0, 2]])
 

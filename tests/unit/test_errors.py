@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 BUILTINS = {
     "FrameError": {ValueError},
     "FrequencyError": {ValueError},
+    "CovariateError": {ValueError},
     "OptionError": {ValueError},
     "NotFittedError": {ValueError, AttributeError},
     "ModelError": {ValueError},

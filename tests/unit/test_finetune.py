@@ -78,7 +78,7 @@ def test_a_mode_beats_the_model_it_starts_from_and_leaves_it_alone(frame, decode
 
 def test_weights_that_forecast_worse_are_not_kept():
     frame = to_frame([np.sin(np.arange(200) / 3)])
-    with pytest.warns(TsarWarning, match="keeps the released weights: no weights were better"):
+    with pytest.warns(TsarWarning, match="keeps the released weights: no weights were clearly better"):
         forecaster = fit(frame, "tsar-tiny", "from_scratch", fine_tune={**QUICK, "max_steps": 1})
     report = forecaster.fine_tune_report_
     assert report.fell_back
@@ -217,6 +217,7 @@ def load_copy(decoder):
         {"mode": "zero_shot", "fine_tune": {}},
         {"mode": "full", "fine_tune": {"epochs": 3}},
         {"mode": "full", "fine_tune": 3},
+        {"mode": "full", "random_state": "seed"},
         {"mode": "full", "fine_tune": {"max_steps": 0}},
         {"mode": "full", "fine_tune": {"max_steps": True}},
         {"mode": "full", "fine_tune": {"learning_rate": 0}},

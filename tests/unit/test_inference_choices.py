@@ -109,7 +109,9 @@ def test_a_device_is_saved_by_name(tmp_path):
     pd.testing.assert_frame_equal(loaded.predict(), forecaster.predict())
 
 
-@pytest.mark.parametrize("option", [{"random_state": np.random.RandomState(0)}, {"freq": object()}], ids=["random_state", "freq"])
+@pytest.mark.parametrize(
+    "option", [{"random_state": np.random.RandomState(0)}, {"freq": object()}], ids=["random_state", "freq"]
+)
 def test_what_no_file_can_hold_is_refused(option, tmp_path):
     with pytest.raises(TsarError) as caught:
         Forecaster(**option).save(tmp_path / "saved")

@@ -91,10 +91,11 @@ class Baseline(BaseEstimator):  # type: ignore[misc]
         panel = self.panel_ if df is None else self._panel(df)
         levels = validate_levels(self.quantile_levels if quantile_levels is None else quantile_levels)
         horizon = self._horizon(panel, prediction_length)
-        wanted = np.append(levels, 0.5)
-        quantiles = self._forecast_panel(panel, horizon, wanted)
+        ascending = np.union1d(levels, [0.5])
+        quantiles = self._forecast_panel(panel, horizon, ascending)
+        wanted, middle = np.searchsorted(ascending, levels), int(np.searchsorted(ascending, 0.5))
         return make_forecast_frame(
-            panel, quantiles[..., :-1], levels.tolist(), quantiles[..., -1], id_column=self.id_column,
+            panel, quantiles[..., wanted], levels.tolist(), quantiles[..., middle], id_column=self.id_column,
             timestamp_column=self.timestamp_column, target_name=self.target,
         )  # fmt: skip
 
@@ -102,7 +103,7 @@ class Baseline(BaseEstimator):  # type: ignore[misc]
         """Learn from all items together; nothing, for what looks at one history at a time."""
 
     def _forecast_panel(self, panel: Panel, horizon: int, levels: FloatArray) -> FloatArray:
-        """(I, F, Q) quantiles at any levels."""
+        """(I, F, Q) quantiles at ascending levels."""
         season = self._season(panel)
         series = np.split(panel.values, panel.offsets[1:-1])
         return np.stack([self._forecast_one(past, horizon, season, levels) for past in series])

@@ -118,7 +118,9 @@ class BoostedLags(Baseline):
         installed = find_spec("lightgbm") is not None
         if self.engine == "lightgbm" and not installed:
             raise MissingDependencyError(
-                "BoostedLags(engine='lightgbm') needs lightgbm.", code="dependency.missing", hint="pip install lightgbm"
+                "BoostedLags(engine='lightgbm') needs lightgbm.",
+                code="dependency.missing",
+                hint="pip install 'tsar-forecast[boosting]'",
             )
         seed = 0 if self.random_state is None else int(self.random_state)
         least = int(np.clip(num_rows // 100, 5, 20))

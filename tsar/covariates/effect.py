@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from tsar.covariates.features import FORMS, Units, make_rows, measure_units
 from tsar.covariates.regression import POOLING, Ridge, Trees, fit_boosting, fit_ridge
 from tsar.covariates.surprise import MAX_ITEMS, Backtests, Decode, find_leads, make_backtests, shift_by_lead
-from tsar.frame import Covariates
+from tsar.frame import CALENDAR, Covariates
 from tsar.types import BoolArray, FloatArray, IntArray
 
 METHODS = ("auto", "ridge", "gradient_boosting")
@@ -43,7 +43,8 @@ class CovariateEffect:
     method : str
         ``"ridge"``, ``"gradient_boosting"`` or ``"none"``.
     gain : float
-        Share of the absolute error that the covariates took off on the last backtests of the history.
+        Share of the absolute error that the covariates took off on later backtests of the history, beyond a bias of
+        the model that shows without them.
     importance : (C,) float64
         How much of the gain is lost without each covariate; NaN where it was not asked.
     item_weights : (I,) float64
@@ -64,6 +65,15 @@ class CovariateEffect:
     item_places: IntArray
     form: str
     predict: Ridge | Trees | None
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns that are not used, without those of the calendar as long as something is."""
+        columns = dict.fromkeys(
+            name.split("=")[0] for name, kept in zip(self.names, self.kept, strict=True) if not kept
+        )
+        is_used = self.method != "none"
+        return tuple(column for column in columns if not (is_used and column.startswith(CALENDAR)))
 
 
 def learn_effect(
@@ -126,12 +136,14 @@ def learn_effect(
 
     candidates = _candidates(method, int(np.isfinite(target[tests.fold == 0]).sum()))
     form, pooling = min(candidates, key=lambda candidate: explain(candidate[0], candidate[1], usable)[0])
-    kept, importance = usable, np.full(len(usable), np.nan)
-    if form != "trees":
-        kept, importance = _drop_useless(partial(explain, form, pooling), usable, covariates.names)
-        importance /= before
+    kept, importance = _drop_useless(partial(explain, form, pooling), usable, covariates.names)
+    importance /= before
     explained = explain(form, pooling, kept)[1]
-    weights, gain = _choose_weights(target, explained, tests, num_items)
+    bare = replace(
+        covariates, static=np.empty((0, num_items))
+    )  # trees find a bias of the model without covariates, too
+    bias = _explain_late(tests, target, places, form, pooling, np.zeros_like(usable), bare, units, seed)
+    weights, gain = _choose_weights(target, explained, bias, tests, num_items)
     if not weights.any():
         return none
     late = tests.fold > 0
@@ -263,18 +275,19 @@ def _mean_error(target: FloatArray, explained: FloatArray, windows: BoolArray) -
 
 
 def _choose_weights(
-    target: FloatArray, explained: FloatArray, tests: Backtests, num_items: int
+    target: FloatArray, explained: FloatArray, bias: FloatArray, tests: Backtests, num_items: int
 ) -> tuple[FloatArray, float]:
-    """Weight of each item (I,), shrunk toward the common one, and the gain; all zero if the gain may be chance."""
+    """Weight of each item (I,), shrunk toward the common one, and the gain over what is explained without covariates.
+
+    All are zero if the gain may be chance.
+    """
     late = (tests.fold > 0) & np.isfinite(target).any(1)
-    rest = np.abs(target[late][..., None] - explained[late][..., None] * WEIGHTS)
-    observed = np.isfinite(rest)
-    errors = np.where(observed, rest, 0.0).sum(1) / np.maximum(observed.sum(1), 1)  # (windows, weights)
-    if not len(errors):
+    if not late.any():
         return np.zeros(num_items), 0.0
+    errors = _window_errors(target[late][..., None] - explained[late][..., None] * WEIGHTS)
     mean = errors.mean(0)
     best = int(mean.argmin())
-    gains = errors[:, 0] - errors[:, best]
+    gains = _window_errors((target - bias)[late][..., None])[:, 0] - errors[:, best]
     noise = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
     if best == 0 or gains.mean() <= NOISE * noise:
         return np.zeros(num_items), 0.0
@@ -283,6 +296,13 @@ def _choose_weights(
     np.add.at(counts, tests.items[late], 1.0)
     pooled = (sums + PRIOR_WINDOWS * mean) / (counts + PRIOR_WINDOWS)
     return WEIGHTS[pooled.argmin(1)], float(gains.mean() / mean[0])
+
+
+def _window_errors(rest: FloatArray) -> FloatArray:
+    """Mean absolute error (W, K) of what is left (W, F, K) over the observed steps."""
+    observed = np.isfinite(rest)
+    errors: FloatArray = np.where(observed, np.abs(rest), 0.0).sum(1) / np.maximum(observed.sum(1), 1)
+    return errors
 
 
 def _choose_spread(quantiles: FloatArray, errors: FloatArray, shift: FloatArray) -> float:

@@ -1,14 +1,21 @@
 """Frames: the only place that touches a user's columns. Check what comes in, assemble what goes out."""
 
 from tsar.frame.ahead import read_ahead
-from tsar.frame.assemble import make_forecast_frame, make_item_frame, make_sample_frame, quantile_column
-from tsar.frame.calendar import add_calendar, calendar_columns
+from tsar.frame.assemble import (
+    make_forecast_frame,
+    make_item_frame,
+    make_panel_frame,
+    make_sample_frame,
+    quantile_column,
+)
+from tsar.frame.calendar import CALENDAR, add_calendar, calendar_columns
 from tsar.frame.covariates import CovariateColumns, Covariates
 from tsar.frame.normalize import normalize_frame
 from tsar.frame.panel import FrameReport, Panel, Series
 from tsar.frame.store import panel_from_bytes, panel_to_bytes
 
 __all__ = [
+    "CALENDAR",
     "CovariateColumns",
     "Covariates",
     "FrameReport",
@@ -18,6 +25,7 @@ __all__ = [
     "calendar_columns",
     "make_forecast_frame",
     "make_item_frame",
+    "make_panel_frame",
     "make_sample_frame",
     "normalize_frame",
     "panel_from_bytes",

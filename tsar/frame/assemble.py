@@ -13,7 +13,7 @@ import pyarrow as pa
 from tsar.errors import OptionError
 from tsar.frame.columns import ONE_SERIES, Source
 from tsar.frame.panel import Panel
-from tsar.types import FloatArray, IntArray
+from tsar.types import BoolArray, FloatArray, IntArray, ObjectArray
 
 
 def quantile_column(level: float) -> str:
@@ -102,6 +102,47 @@ def make_sample_frame(
     frame["sample"] = np.tile(np.repeat(np.arange(num_samples), horizon), num_items)
     frame["predictions"] = paths.ravel()
     return to_kind(frame, name, panel.source, np.repeat(np.arange(num_items), num_samples * horizon))
+
+
+def make_panel_frame(
+    panel: Panel,
+    columns: Mapping[str, FloatArray | BoolArray | IntArray | ObjectArray],
+    *,
+    id_column: str | None = "item_id",
+    timestamp_column: str = "timestamp",
+    rows: IntArray | None = None,
+) -> Any:
+    """Make a long frame of the panel's own stamps with new columns.
+
+    Parameters
+    ----------
+    panel : Panel
+        What the columns tell about.
+    columns : mapping of name to (N,) array
+        One value for each of the panel's.
+    id_column, timestamp_column : str
+        Names of the first two columns; None for the id column gives ``"item_id"``.
+    rows : (R,) int64
+        Places of the values that get a row, with columns (R,); None: all.
+
+    Returns
+    -------
+    pandas.DataFrame, polars.DataFrame or pyarrow.Table
+        The kind that came in, as `make_forecast_frame` gives it.
+
+    Raises
+    ------
+    OptionError
+        ``option.invalid`` if two columns would have one name.
+    """
+    names = ["item_id" if id_column is None else id_column, timestamp_column]
+    _check_names(names, list(columns))
+    items = np.repeat(np.arange(panel.num_items), panel.lengths)
+    stamps = panel.timestamps()
+    if rows is not None:
+        items, stamps = items[rows], stamps[rows]
+    frame = pd.DataFrame({timestamp_column: stamps, **columns})
+    return to_kind(frame, names[0], panel.source, items)
 
 
 def _check_names(names: list[str], level_names: list[str]) -> None:

@@ -14,7 +14,7 @@ from tsar.frame.covariates import Covariates
 from tsar.frame.panel import Panel
 from tsar.types import FloatArray
 
-PREFIX = "calendar:"
+CALENDAR = "calendar:"
 _COARSE = {
     prefix + letter + end: letter for prefix in ("", "B") for letter in ("M", "Q", "Y") for end in ("S", "E")
 }  # frequencies of a month and more, and the period that each counts
@@ -87,7 +87,7 @@ def calendar_columns(
             columns["before_holiday"] = np.isin(day + 1, known)
             columns["after_holiday"] = np.isin(day - 1, known)
     values = np.stack([np.asarray(column, dtype=np.float64)[place] for column in columns.values()])
-    return tuple(PREFIX + name for name in columns), values
+    return tuple(CALENDAR + name for name in columns), values
 
 
 def _holidays(days: pd.DatetimeIndex, country: str) -> Any:
@@ -95,7 +95,7 @@ def _holidays(days: pd.DatetimeIndex, country: str) -> Any:
         raise MissingDependencyError(
             "holidays are asked for, and the package holidays is not installed",
             code="dependency.missing",
-            hint="pip install holidays",
+            hint="pip install 'tsar-forecast[holidays]'",
         )
     import holidays
 

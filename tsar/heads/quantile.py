@@ -33,15 +33,15 @@ class QuantileHead(nn.Module):
         nn.init.zeros_(self.gate_unit.weight)
         nn.init.zeros_(self.gate_unit.bias)
 
-    def forward(self, hidden_BTD: Tensor, anchor_BT: Tensor) -> Tensor:
+    def forward(self, hidden_BTD: Tensor, anchor: Tensor) -> Tensor:
         """Return the quantiles (B, T, output_length, Q) in z.
 
         Parameters
         ----------
         hidden_BTD
             (B, T, D) last hidden states.
-        anchor_BT
-            (B, T) last observed value in z.
+        anchor
+            (B, T) last observed value in z, or (B, T, output_length) a value for each point.
         """
         with torch.autocast(hidden_BTD.device.type, enabled=False):  # the answer itself is worth full precision
             hidden_BTD = hidden_BTD.to(self.quantiles.weight.dtype)
@@ -54,7 +54,8 @@ class QuantileHead(nn.Module):
         below = -F.softplus(below).flip(-1).cumsum(-1).flip(-1)
         above = F.softplus(above).cumsum(-1)
         spread = torch.cat([below, torch.zeros_like(centre), above], -1)
-        start = (gate * anchor_BT.to(gate.dtype))[..., None, None]
+        anchor = anchor.unsqueeze(-1) if anchor.dim() == gate.dim() else anchor
+        start = (gate.unsqueeze(-1) * anchor.to(gate.dtype)).unsqueeze(-1)
         quantiles: Tensor = start + unit[..., None, None] * (centre + spread)
         return quantiles
 

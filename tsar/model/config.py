@@ -12,6 +12,7 @@ from tsar.errors import ModelError
 FORMAT_VERSION = 1
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SCALINGS = ("causal", "window")
+ATTENTIONS = ("causal", "full")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,10 @@ class ModelConfig:
     scaling
         ``"causal"``: every token is normalised by the running statistics up to its own end.
         ``"window"``: all tokens by the statistics of the whole context.
+    attention
+        ``"causal"``: a token sees itself and those before it, and predicts what follows: a model that forecasts.
+        ``"full"``: a token sees all tokens and predicts its own points: a model that fills gaps. It needs
+        ``scaling="window"`` and `output_length` equal to `patch_length`.
     period
         Whether tokens carry the period found in the window, see `tsar.tokenizers.period`.
     prompt_length
@@ -58,6 +63,7 @@ class ModelConfig:
     max_span: int = 32
     quantile_levels: tuple[float, ...] = DECILES
     scaling: str = "causal"
+    attention: str = "causal"
     period: bool = False
     prompt_length: int = 0
     rope_base: float = 10000.0
@@ -88,6 +94,10 @@ class ModelConfig:
             return f"output_length ({self.output_length}) must be a multiple of patch_length ({self.patch_length})"
         if self.scaling not in SCALINGS:
             return f"scaling must be one of {SCALINGS}, got {self.scaling!r}"
+        if self.attention not in ATTENTIONS:
+            return f"attention must be one of {ATTENTIONS}, got {self.attention!r}"
+        if self.attention == "full" and (self.scaling != "window" or self.output_length != self.patch_length):
+            return 'attention="full" needs scaling="window" and output_length equal to patch_length'
         if self.period not in (True, False):
             return f"period must be true or false, got {self.period!r}"
         for name in ("rope_base", "norm_eps"):
@@ -100,6 +110,11 @@ class ModelConfig:
         if any(abs(low + high - 1) > 1e-9 for low, high in zip(levels, reversed(levels), strict=True)):
             return "quantile_levels must be symmetric around 0.5"
         return None
+
+    @property
+    def task(self) -> str:
+        """What a model of this config is for: ``"forecast"`` or ``"infill"``."""
+        return "forecast" if self.attention == "causal" else "infill"
 
     @property
     def one_pass_length(self) -> int:

@@ -9,11 +9,14 @@ from tsar.heads.quantile import QuantileHead
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.layers import Block, PatchEmbedding, RMSNorm, rotary_table
+from tsar.tokenizers.gap import GapTokenizer
 from tsar.tokenizers.patch import PatchTokenizer, Tokens
 
 
 class Decoder(nn.Module):
-    """Decoder-only transformer over patches; every position predicts the next `output_length` points.
+    """Transformer over patches; every position predicts the next `output_length` points.
+
+    With ``config.attention == "full"`` every position sees all others and predicts its own points instead.
 
     Parameters
     ----------
@@ -28,7 +31,8 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, *, initialize: bool = True) -> None:
         super().__init__()
         self.config = config
-        self.tokenizer = PatchTokenizer(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
+        kind = PatchTokenizer if config.attention == "causal" else GapTokenizer
+        self.tokenizer = kind(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
         self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
@@ -54,7 +58,7 @@ class Decoder(nn.Module):
         self.head.initialize()
 
     def forward(self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None) -> Tensor:
-        """Predict what follows each token.
+        """Predict what follows each token (with full attention: the points of each token itself).
 
         Parameters
         ----------
@@ -71,7 +75,10 @@ class Decoder(nn.Module):
             (B, T or `last`, output_length, Q) quantiles in z; bring them to data units with the tokens' state.
         """
         hidden = self.trunk(tokens, cache=cache)
-        anchor = tokens.state.normalize(tokens.state.last.unsqueeze(-1)).squeeze(-1).to(hidden.dtype)
+        anchor = tokens.anchor
+        if anchor is None:
+            anchor = tokens.state.normalize(tokens.state.last.unsqueeze(-1)).squeeze(-1)
+        anchor = anchor.to(hidden.dtype)
         if last is not None:
             hidden, anchor = hidden[:, -last:], anchor[:, -last:]
         quantiles: Tensor = self.head(hidden, anchor)

@@ -42,11 +42,12 @@ def apply_rotary(x_BHTK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Causal attention with fewer key/value heads than query heads and normalised queries and keys."""
+    """Attention, causal unless the config says full, with fewer key/value heads than query heads and normalised queries and keys."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.num_heads, self.num_kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
+        self.is_causal = config.attention == "causal"
         all_heads = self.num_heads + 2 * self.num_kv_heads
         self.query_key_value = nn.Linear(config.d_model, all_heads * self.head_dim, bias=False)
         self.output = nn.Linear(self.num_heads * self.head_dim, config.d_model, bias=False)
@@ -58,7 +59,7 @@ class Attention(nn.Module):
     def forward(
         self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: LayerCache | None
     ) -> Tensor:
-        """Return what to add to the residual stream, (B, T, D); `mask` None is plain causal attention."""
+        """Return what to add to the residual stream, (B, T, D); `mask` None hides nothing but, if causal, the future."""
         batch, tokens, _ = x_BTD.shape
         qkv = self.query_key_value(x_BTD).view(batch, tokens, -1, self.head_dim).transpose(1, 2)
         q_BHTK, k_BGTK, v_BGTK = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
@@ -68,7 +69,7 @@ class Attention(nn.Module):
         if cache is not None:
             k_BGTK, v_BGTK = cache.append(k_BGTK, v_BGTK)
         mixed = F.scaled_dot_product_attention(
-            q_BHTK, k_BGTK, v_BGTK.to(q_BHTK.dtype), attn_mask=mask, is_causal=mask is None,
+            q_BHTK, k_BGTK, v_BGTK.to(q_BHTK.dtype), attn_mask=mask, is_causal=self.is_causal and mask is None,
             enable_gqa=self.num_heads != self.num_kv_heads,
         )  # fmt: skip
         if self.prompt is not None:

@@ -62,11 +62,7 @@ def add_lora(decoder: Decoder, rank: int, generator: Generator) -> None:
         parametrize.register_parametrization(linear, "weight", low_rank)
 
 
-def lora_weights(decoder: Decoder) -> dict[str, Tensor]:
-    """Return copies of the thin matrices that `add_lora` put there, by the name of the weight and `DOWN` or `UP`."""
-    found: dict[str, Tensor] = {}
-    for name, module in decoder.named_modules():
-        if isinstance(module, LowRank):
-            weight = name.replace(".parametrizations.weight.0", ".weight")
-            found |= {weight + DOWN: module.down.detach().clone(), weight + UP: module.up.detach().clone()}
-    return found
+def adapter_name(parameter: str) -> str:
+    """Return the name in an adapter of a parameter of an adapted decoder: weight and `DOWN` or `UP`, or as it is."""
+    module, found, factor = parameter.partition(".parametrizations.weight.0.")
+    return f"{module}.weight{DOWN if factor == 'down' else UP}" if found else parameter

@@ -1,1 +1,1 @@
-"""Tasks besides forecasting, on the same trunk: embeddings, classification, regression, generation."""
+"""Tasks besides forecasting, on the same trunk."""

@@ -26,17 +26,21 @@ class Tokens:
         (B, T) bool: False for padding, that is, tokens before the first observed value. None: nothing is padding.
     state
         `ScaleState`, (B, T) each: how to go back to data units at every token.
+    anchor
+        (B, T, P) in z, around what the answer of every point is given; None: the last observed value of `state`.
     """
 
     patches: Tensor
     mask: Tensor | None
     state: ScaleState
+    anchor: Tensor | None = None
 
     def after(self, num_tokens: int) -> Tokens:
         """Return the tokens after the first `num_tokens`."""
         rest = slice(num_tokens, None)
         mask = None if self.mask is None else self.mask[:, rest]
-        return Tokens(self.patches[:, rest], mask, self.state.at(rest))
+        anchor = None if self.anchor is None else self.anchor[:, rest]
+        return Tokens(self.patches[:, rest], mask, self.state.at(rest), anchor)
 
 
 @dataclass(frozen=True)
@@ -95,23 +99,24 @@ class PatchTokenizer:
         seen = observed.reshape(batch, -1, self.patch_length)
         values = torch.where(seen, values, 0.0)
         state = SCALERS[self.scaling](values, seen)
-        features = self._features(values, seen, state)
+        features = self.features(values, seen, state)
         if self.period:
             known = find_period(context, observed) if period is None else period
             phases = period_features(known, values.shape[1], self.patch_length)
             features = torch.cat([features, phases.to(features.dtype)], -1)
         return Tokens(patches=features, mask=state.count > 0, state=state)
 
-    def _features(self, values: Tensor, seen: Tensor, state: ScaleState) -> Tensor:
+    def features(self, values: Tensor, seen: Tensor, state: ScaleState) -> Tensor:
+        """Return the features (B, T, 3 P + 4) of patches (B, T, P), 0 where not `seen`, at given states."""
         coarse = torch.where(seen, state.normalize(values), 0.0)
         step = state.step.unsqueeze(-1)
         fine = torch.asinh((values - state.last.unsqueeze(-1)) / torch.where(step > 0, step, 1.0))
         fine = torch.where(seen & (step > 0), fine, 0.0)
-        return torch.cat([coarse, fine, seen.to(coarse.dtype), _statistics(state)], -1)
+        return torch.cat([coarse, fine, seen.to(coarse.dtype), statistics(state)], -1)
 
 
-def _statistics(state: ScaleState) -> Tensor:
-    """Four unit-free numbers (B, T, 4): smoothness, history seen, and how loc and scale moved since the last token."""
+def statistics(state: ScaleState) -> Tensor:
+    """Return four unit-free numbers (B, T, 4): smoothness, history seen, and how loc and scale moved since the last token."""
     known = state.scale > 0
     safe_scale = torch.where(known, state.scale, 1.0)
     smoothness = torch.where(known, torch.log((state.step / safe_scale).clamp_min(1e-6)), 0.0)

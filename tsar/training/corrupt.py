@@ -29,6 +29,9 @@ class CorruptConfig:
         History cut from the left to a log-uniform length.
     min_history
         Shortest history left by a cut, in points.
+    holes
+        Runs of hidden points anywhere, for models that fill gaps: their lengths around a log-uniform one of up to
+        `hole_length` of the window, a share of the window between the two of `hole_share` in all.
     """
 
     span: float = 0.35
@@ -37,6 +40,9 @@ class CorruptConfig:
     run: float = 0.04
     cut: float = 0.35
     min_history: int = 5
+    holes: float = 0.0
+    hole_share: tuple[float, float] = (0.05, 0.6)
+    hole_length: float = 0.3
 
 
 def corrupt(
@@ -84,8 +90,25 @@ def corrupt(
         length = log_uniform(2, max(context_length / 4, 3))
         first = uniform(1) * context_length
         visible &= ~((uniform(1) < config.run) & (position >= first) & (position < first + length))
+    if config.holes > 0:
+        low, high = config.hole_share
+        share = low + (high - low) * uniform(1)
+        mean = log_uniform(1, max(config.hole_length * context_length, 2))
+        length = (mean * (0.5 + uniform(context_length))).round().clamp_min(1).long()  # of a hole that begins there
+        begins = uniform(context_length) < -torch.log1p(-share) / mean
+        visible &= ~((uniform(1) < config.holes) & _covered(begins, length, visible.shape[1]))
     cut = config.cut if cut is None else cut
     if cut > 0:
         start = context_length - log_uniform(config.min_history, context_length)
         visible &= ~((uniform(1) < cut) & (position < start))
     return visible
+
+
+def _covered(begins: Tensor, length: Tensor, width: int) -> Tensor:
+    """Which of `width` points lie in a run of `length` points that begins where `begins` says; runs may overlap."""
+    rows, places = begins.shape
+    end = (torch.arange(places, device=begins.device) + length).clamp_max(width)
+    steps = torch.zeros(rows, width + 1, device=begins.device)
+    steps[:, :places] += begins
+    steps.scatter_add_(1, end, -begins.to(steps.dtype))
+    return steps.cumsum(1)[:, :width] > 0.5

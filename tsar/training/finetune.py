@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from tsar.errors import TrainingError
 from tsar.logging import progress_bar
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
 from tsar.model.layers import RMSNorm
-from tsar.model.lora import add_lora, lora_weights, rank_within
+from tsar.model.lora import adapter_name, add_lora, rank_within
 from tsar.model.prompt import Prompt
 from tsar.training.augment import AugmentConfig, augment
 from tsar.training.corrupt import CorruptConfig, corrupt
@@ -29,9 +29,13 @@ from tsar.training.tune_config import RATES, FineTuneConfig, FineTuneReport
 from tsar.types import FloatArray, IntArray
 
 PROBE_SHARE = 0.25  # of the steps of probe_then_tune that train the head alone
+LEAST_GAIN = 0.01
+"""A smaller gain on the held-back ends is not believed: windows of one date are no independent witnesses."""
+
 ALPHAS = (0.25, 0.5, 0.75)  # shares of the way to the tuned weights that are tried besides all of it
 VALIDATIONS = 10  # over the whole run
 BAD_STEPS = 10
+MOST_MEMORY = 0.95  # decay of the running mean of weights, per step
 NEW_SIZES = {"d_model": 96, "num_layers": 3, "num_heads": 4, "num_kv_heads": 2, "head_dim": 24, "d_ff": 192}
 SHAPE = OptimConfig(warmup=0.05, decay=0.6)
 
@@ -105,14 +109,16 @@ def fine_tune(
             waited = 0 if score < lowest else waited + 1
             if score < lowest:
                 newest, lowest = adapter, score
-    choices = [(zero_shot, 0.0, None)] if newest is None else [(zero_shot, 0.0, None), (lowest, 1.0, newest)]
+    choices: list[tuple[float, float, Adapter | None]] = [(zero_shot, 0.0, None), (lowest, 1.0, newest)]
     if newest is not None and mode != "from_scratch":
         parts = {alpha: newest.part(base, alpha) for alpha in ALPHAS}
         choices += [(validate(part.apply(base)), alpha, part) for alpha, part in parts.items()]
     best_score, best_alpha, best = min(choices, key=lambda choice: choice[0])
+    if best_score > (1 - LEAST_GAIN) * zero_shot:
+        best_score, best_alpha, best = choices[0]
     report = FineTuneReport(
         mode=mode, steps=run.steps, zero_shot_score=zero_shot, tuned_score=best_score, alpha=best_alpha,
-        fell_back=best is None, reason="" if best is not None else "no weights were better on the held-back ends",
+        fell_back=best is None, reason="" if best else "no weights were clearly better on the held-back ends",
         trained_parameters=run.num_trained, trained_share=run.num_trained / run.num_parameters,
         seconds=time.perf_counter() - began,
     )  # fmt: skip
@@ -134,7 +140,8 @@ class _Run:
     generator: Generator
     hidden: int
     teacher: Teacher | None
-    begun: frozenset[str]
+    trained: dict[str, nn.Parameter]
+    mean: dict[str, Tensor]
     step: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
@@ -156,13 +163,13 @@ class _Run:
             values, offsets, context_length=patches * model.patch_length, output_length=model.output_length, reach=reach
         )
         ahead = max(prediction_length - model.output_length, 0)
-        trained = [param for param in decoder.parameters() if param.requires_grad]
+        trained = {name: param for name, param in decoder.named_parameters() if param.requires_grad}
         return cls(
             mode, config, origin, NextPatches(decoder, reach=reach),
-            torch.optim.AdamW(trained, lr=0.0, betas=SHAPE.betas, weight_decay=0.0), windows, generator,
+            torch.optim.AdamW(trained.values(), lr=0.0, betas=SHAPE.betas, weight_decay=0.0), windows, generator,
             hidden=min(-(-ahead // model.patch_length), model.max_span, patches - 1),
             teacher=Teacher(base, symmetrize=False) if config.self_distill and mode != "from_scratch" else None,
-            begun=frozenset(name for name, param in decoder.named_parameters() if param.requires_grad),
+            trained=trained, mean={name: param.detach().clone() for name, param in trained.items()},
         )  # fmt: skip
 
     @property
@@ -175,7 +182,7 @@ class _Run:
 
     @property
     def num_trained(self) -> int:
-        return sum(param.numel() for param in self.decoder.parameters() if param.requires_grad)
+        return sum(param.numel() for param in self.trained.values())
 
     @property
     def num_parameters(self) -> int:
@@ -213,6 +220,7 @@ class _Run:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        self.average()
         value = float(loss.detach())
         self.bad_steps = 0 if math.isfinite(value) else self.bad_steps + 1
         if self.bad_steps >= BAD_STEPS:
@@ -247,12 +255,16 @@ class _Run:
              "validation_score": score}
         )  # fmt: skip
 
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the running mean of the trained weights; it follows fast at first."""
+        decay = min(MOST_MEMORY, self.step / (10 + self.step))
+        for name, param in self.trained.items():
+            self.mean[name].lerp_(param.detach(), 1 - decay)
+
     def adapter(self) -> Adapter:
         """What differs by now from the decoder that was started from."""
-        weights = lora_weights(self.decoder)
-        for name, param in self.decoder.named_parameters():
-            if name in self.begun and ".parametrizations." not in name:
-                weights[name] = param.detach().clone()
+        weights = {adapter_name(name): value.clone() for name, value in self.mean.items()}
         return Adapter(self.mode, weights, self.decoder.config.prompt_length)
 
 

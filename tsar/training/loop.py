@@ -30,7 +30,7 @@ from tsar.training.corpus import load_corpus
 from tsar.training.corrupt import corrupt
 from tsar.training.distill import Teacher, incompatibility
 from tsar.training.meter import Meter
-from tsar.training.objectives import NextPatches
+from tsar.training.objectives import HiddenPoints, NextPatches, make_objective
 from tsar.training.optim import clip_gradients, make_optimizer, schedule
 from tsar.training.release import write_release
 from tsar.training.sampler import CORRUPTION, BlockSampler, Pool
@@ -103,7 +103,7 @@ class _Run:
     accelerator: Accelerator
     pool: Pool
     validation: Validation
-    objective: NextPatches
+    objective: NextPatches | HiddenPoints
     wrapped: torch.nn.Module
     optimizer: Any
     state: RunState
@@ -136,7 +136,7 @@ class _Run:
         if recipe.init_from is not None and checkpoint is None:
             _start_from(decoder, recipe.init_from)
         teacher = _find_teacher(recipe.teacher, decoder, accelerator.device) if recipe.teacher is not None else None
-        objective = NextPatches(decoder, smooth_weight=train.smooth_weight).to(accelerator.device)
+        objective = make_objective(decoder, smooth_weight=train.smooth_weight).to(accelerator.device)
         optimizer = make_optimizer(objective, recipe.optim)
         ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
         state = RunState()

@@ -1,4 +1,8 @@
-"""The training objective: quantiles of the next `output_length` points at every token, in every window at once."""
+"""The training objectives: quantiles at every token, in every window at once.
+
+A causal decoder learns the next `output_length` points (`NextPatches`), one with full attention the hidden points of
+each token itself (`HiddenPoints`).
+"""
 
 from __future__ import annotations
 
@@ -75,6 +79,40 @@ class NextPatches(nn.Module):
         error = torch.where(valid, error * weight.unsqueeze(-1), 0.0).sum((1, 2))
         count = valid.sum((1, 2)).clamp_min(1)
         return error / (count * (valid.shape[1] * valid.shape[2])).sqrt()
+
+
+class HiddenPoints(nn.Module):
+    """Wrap a decoder with full attention: quantiles of the points that are known but hidden, from both sides.
+
+    This is masked reconstruction (BERT, Devlin et al., 2019; TST, Zerveas et al., 2021) of points, with a law each.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, windows: Tensor, visible: Tensor, guide: Tensor | None = None, share: float = 0.0) -> Tensor:
+        """Return the loss (B,) of each window over its hidden points; arguments as of `NextPatches`, no teacher."""
+        config = self.decoder.config
+        context = windows.shape[1] - config.output_length
+        windows, visible = windows[:, :context], visible[:, :context]
+        tokens = self.decoder.tokenizer.encode(windows, visible)
+        quantiles = self.decoder(tokens)
+        targets = windows.unflatten(1, (-1, config.patch_length))
+        hidden = ~visible.unflatten(1, (-1, config.patch_length))
+        state = tokens.state
+        valid = hidden & torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
+        z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
+        error = torch.where(valid, pinball_loss(quantiles, z, self.decoder.levels), 0.0).sum((1, 2))
+        count = valid.sum((1, 2)).clamp_min(1)
+        return error / (count * context).sqrt()
+
+
+def make_objective(decoder: Decoder, *, smooth_weight: float = 0.0) -> NextPatches | HiddenPoints:
+    """Return the objective that the decoder's attention asks for."""
+    if decoder.config.task == "infill":
+        return HiddenPoints(decoder)
+    return NextPatches(decoder, smooth_weight=smooth_weight)
 
 
 def encode_windows(decoder: Decoder, windows: Tensor, visible: Tensor) -> tuple[Tokens, Tensor]:

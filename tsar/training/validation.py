@@ -11,7 +11,8 @@ from torch import Tensor
 from tsar.model.decoder import Decoder
 from tsar.training.augment import standardize
 from tsar.training.corpus import load_corpus
-from tsar.training.objectives import NextPatches
+from tsar.training.corrupt import corrupt
+from tsar.training.objectives import make_objective
 from tsar.training.synth import DEFAULT_WEIGHTS, make_series
 
 if TYPE_CHECKING:
@@ -65,18 +66,22 @@ class Validation:
 
     @torch.no_grad()
     def run(self, recipe: Recipe, weights: dict[str, Tensor]) -> dict[str, Any]:
-        """Return the loss per source and their mean; every visible point is shown, nothing is hidden."""
+        """Return the loss per source and their mean; nothing is hidden from a forecaster, the same holes from others."""
         if self.windows is None:
             return {}
         device = self.windows.device
         with torch.device(device):
-            objective = NextPatches(Decoder(recipe.model), smooth_weight=recipe.train.smooth_weight)
+            objective = make_objective(Decoder(recipe.model), smooth_weight=recipe.train.smooth_weight)
         objective.decoder.load_state_dict(weights)
         objective = objective.to(device).eval()
         losses = []
+        generator = torch.Generator(device).manual_seed(SEED)
         for part in torch.split(self.windows, ROWS):
             visible = torch.isfinite(part)
-            visible[:, -recipe.model.output_length :] = False
+            context = part.shape[1] - recipe.model.output_length
+            visible[:, context:] = False
+            if recipe.model.task == "infill":
+                visible = corrupt(visible, context, recipe.model.patch_length, recipe.corrupt, generator, cut=0.0)
             losses.append(objective(part, visible))
         loss = torch.cat(losses)
         total = torch.zeros(len(self.names), device=device).index_add_(0, self.source, loss)

@@ -1,0 +1,208 @@
+"""Fill gaps from both sides.
+
+Two kinds of release can do it. One that forecasts fills a gap twice, from its left and, the series read backwards, from
+its right; the two are blended by how far each has to see. One trained for it sees both sides at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tsar.decode import decode_panel
+from tsar.errors import OptionError, TsarWarning
+from tsar.forecast import Forecast, validate_levels
+from tsar.frame import make_panel_frame, normalize_frame, quantile_column
+from tsar.hub import load_model, resolve_device
+from tsar.infill import infill_panel
+from tsar.model.decoder import Decoder
+from tsar.refine import zero_bound
+from tsar.rolling import forecasts_from
+from tsar.types import BoolArray, FloatArray, IntArray
+
+SIDES = ("both", "left", "right")
+_LEAST_SPREAD = 1e-12
+
+
+def impute(
+    df: Any,
+    model: str | Path | Decoder = "tsar-tiny",
+    *,
+    quantile_levels: Sequence[float] | None = None,
+    freq: str | None = None,
+    id_column: str | None = "item_id",
+    timestamp_column: str = "timestamp",
+    target: str = "target",
+    sides: str = "both",
+    non_negative: bool | str = "auto",
+    device: str = "auto",
+) -> Any:
+    """Fill what is missing in every series of a long frame.
+
+    Parameters
+    ----------
+    df
+        Long frame (pandas, polars or pyarrow): one row per item and stamp. Values that are NaN or null are filled, and
+        so are rows that are not there: they are inserted. It is not changed.
+    model
+        Name of a release, path of a release folder, or a loaded `Decoder`; one that forecasts or one that fills gaps.
+    quantile_levels
+        Columns of bands besides the filled value (the median); None: no bands.
+    freq
+        Pandas alias; None: inferred from the stamps.
+    id_column, timestamp_column, target
+        Names of the columns. ``id_column=None``: the frame is one series.
+    sides
+        ``"both"``; ``"left"`` or ``"right"`` to fill from what stands before or after alone (models that forecast).
+    non_negative
+        Fill with nothing below zero: ``"auto"`` for the series that are never negative, True for all, False for none.
+    device
+        As in `Forecaster`.
+
+    Returns
+    -------
+    frame of the kind that came in
+        One row per item and stamp, items in the order given, time ascending: the id and timestamp columns, the target
+        with its gaps filled, ``imputed`` (bool), and a column per level (the value itself where it was observed).
+        Observed values are the same bit for bit. Other columns are left out. What no observed value within the context
+        tells about stays missing, with a warning.
+
+    Raises
+    ------
+    FrameError, FrequencyError
+        For data that cannot be used, as in `Forecaster.fit`.
+    OptionError
+        ``option.invalid``, ``option.quantile_level``, ``device.unavailable``.
+    """
+    levels = validate_levels(quantile_levels) if quantile_levels is not None else np.empty(0)
+    if sides not in SIDES:
+        raise OptionError(f"sides must be one of {', '.join(map(repr, SIDES))}, got {sides!r}.", code="option.invalid")
+    if not any(non_negative is choice or non_negative == "auto" for choice in (True, False)):
+        text = f"non_negative must be True, False or 'auto', got {non_negative!r}."
+        raise OptionError(text, code="option.invalid")
+    decoder = load_model(model, resolve_device(device))
+    if decoder.config.task == "infill" and sides != "both":
+        raise OptionError("A model that fills gaps sees both sides: sides must be 'both'.", code="option.invalid")
+    panel = normalize_frame(df, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq)
+    quantiles = fill_quantiles(decoder, panel.values, panel.offsets, sides=sides)
+    missing = np.isnan(panel.values)
+    bound = _lower_bound(panel.values, panel.offsets, non_negative)
+    law = Forecast(quantiles[:, None], np.asarray(decoder.config.quantile_levels), bound)
+    filled = np.where(missing, law.median[:, 0], panel.values)
+    _warn_of_what_is_left(np.isnan(filled))
+    columns = {target: filled, "imputed": missing}
+    if len(levels):
+        bands = np.where(missing[:, None], law.at(levels.tolist())[:, 0], filled[:, None])
+        columns |= {quantile_column(level): bands[:, place] for place, level in enumerate(levels)}
+    return make_panel_frame(panel, columns, id_column=id_column, timestamp_column=timestamp_column)
+
+
+def fill_quantiles(
+    model: Decoder, values: FloatArray, offsets: IntArray, *, sides: str = "both", symmetrize: bool = True
+) -> FloatArray:
+    """Quantiles (N, Q) of every missing point, NaN where a value is observed or nothing can be said.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode; its config says whether it forecasts or fills.
+    values, offsets
+        Series end to end (N,), NaN where missing, and where each starts (I + 1,).
+    sides
+        For a model that forecasts: from which sides.
+    symmetrize
+        As in `decode_panel`.
+    """
+    missing = np.isnan(values)
+    if not missing.any():
+        return np.full((len(values), len(model.config.quantile_levels)), np.nan)
+    if model.config.task == "infill":
+        return infill_panel(model, values, offsets, missing, symmetrize=symmetrize)
+    starts, stops, first, last = _gaps(missing, offsets)
+    forward = partial(_continue, model, symmetrize=symmetrize)
+    left = right = None
+    if sides != "right":
+        left = forward(values, first, starts, stops)
+    if sides != "left":  # the same, the whole panel read backwards
+        size = len(values)
+        right = forward(values[::-1], size - last, size - stops, size - starts)[::-1]
+    if left is None or right is None:
+        return left if right is None else right  # type: ignore[return-value]
+    return blend(left, right, missing, starts, stops)
+
+
+def _gaps(missing: BoolArray, offsets: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Start and stop of each run of missing points within one series, and start and stop of its series."""
+    begins = missing.copy()
+    begins[1:] &= ~missing[:-1]
+    begins[offsets[:-1]] = missing[offsets[:-1]]
+    ends = missing.copy()
+    ends[:-1] &= ~missing[1:]
+    ends[offsets[1:] - 1] = missing[offsets[1:] - 1]
+    starts, stops = np.flatnonzero(begins), np.flatnonzero(ends) + 1
+    item = np.searchsorted(offsets, starts, side="right") - 1
+    return starts, stops, offsets[item], offsets[item + 1]
+
+
+def _continue(
+    model: Decoder, values: FloatArray, first: IntArray, starts: IntArray, stops: IntArray, *, symmetrize: bool
+) -> FloatArray:
+    """Quantiles (N, Q) of each gap from what stands between `first`, where its series begins, and its start."""
+    quantiles = np.full((len(values), len(model.config.quantile_levels)), np.nan)
+    lengths, reach = stops - starts, model.config.output_length
+    for horizon in 2 ** np.arange(int(lengths.max()).bit_length() + 1):  # gaps of similar length together
+        chosen = np.flatnonzero((lengths <= horizon) & (lengths > horizon // 2) & (starts > first))
+        if not len(chosen):
+            continue
+        if horizon <= reach:
+            answers = forecasts_from(model, values, first[chosen], starts[chosen], int(horizon), symmetrize=symmetrize)
+        else:
+            answers = _continue_far(model, values, first[chosen], starts[chosen], int(horizon), symmetrize)
+        for gap, answer in zip(chosen, answers, strict=True):
+            quantiles[starts[gap] : stops[gap]] = answer[: lengths[gap]]
+    return quantiles
+
+
+def _continue_far(
+    model: Decoder, values: FloatArray, first: IntArray, starts: IntArray, horizon: int, symmetrize: bool
+) -> FloatArray:
+    """Forecasts (K, F, Q) from each start, beyond what a token answers for."""
+    context = model.config.context_length
+    begins = np.maximum(first, starts - context)
+    parts = [values[begin:stop] for begin, stop in zip(begins, starts, strict=True)]
+    bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    return decode_panel(model, np.concatenate(parts), bounds, horizon, context_lengths=[context], symmetrize=symmetrize)
+
+
+def blend(left: FloatArray, right: FloatArray, missing: BoolArray, starts: IntArray, stops: IntArray) -> FloatArray:
+    """Mean of two quantile functions (N, Q), weighted by inverse variance and by how near each side is.
+
+    The weight of a side is the distance to the other one over its squared spread: at the edge of a gap the near side
+    decides, and the fill meets both ends. Where one side says nothing the other is taken.
+    """
+    place = np.zeros(len(missing))
+    for start, stop in zip(starts, stops, strict=True):
+        place[start:stop] = (np.arange(stop - start) + 1) / (stop - start + 1)
+    spread = [np.maximum(one[:, -1] - one[:, 0], _LEAST_SPREAD) for one in (left, right)]
+    with np.errstate(invalid="ignore", over="ignore"):
+        ratio = (spread[0] / spread[1]) ** 2 * place / (1 - place)  # of the right weight to the left one
+        share = np.nan_to_num(ratio / (1 + ratio), nan=0.5, posinf=1.0)[:, None]
+        mean = left + share * (right - left)
+    return np.where(np.isnan(left), right, np.where(np.isnan(right), left, mean))
+
+
+def _lower_bound(values: FloatArray, offsets: IntArray, non_negative: bool | str) -> FloatArray | None:
+    if non_negative == "auto":
+        return np.repeat(zero_bound(values, offsets), np.diff(offsets))
+    return np.zeros(len(values)) if non_negative else None
+
+
+def _warn_of_what_is_left(left: BoolArray) -> None:
+    if left.any():
+        text = f"{int(left.sum())} missing values have no observed value within the context and stay missing"
+        warnings.warn(text, TsarWarning, stacklevel=3)
