@@ -59,5 +59,5 @@ def test_releases_of_the_wheel_are_found(unpacked):
 
 
 def test_recipes_of_the_wheel_are_found(unpacked):
-    code = "from tsar.cli import _find_recipe; print(_find_recipe('tsar-tiny'))"
+    code = "from tsar.cli.training import find_recipe; print(find_recipe('tsar-tiny'))"
     assert run_python(unpacked, code).strip() == str(unpacked / "tsar" / "_recipes" / "tsar-tiny.yaml")

@@ -1,0 +1,92 @@
+"""Tables and pictures in and out; what cannot be used is refused before the work rather than after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tsar.errors import OptionError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TABLE_SUFFIXES = (".csv", ".parquet")
+PLOT_SUFFIXES = (".png", ".pdf", ".svg")
+PAGE_SUFFIXES = (".html", ".htm")
+MAX_PLOTTED = 6
+
+
+def validate_input(*paths: Path | None) -> None:
+    """Refuse tables that are not there or of another kind; None is none."""
+    for path in paths:
+        if path is not None and not path.is_file():
+            raise OptionError(f"There is no file {path}.", code="cli.bad_input")
+        _validate_suffix(path, TABLE_SUFFIXES)
+
+
+def validate_output(path: Path | None, suffixes: Sequence[str]) -> None:
+    """Refuse a file that cannot be written; None is none."""
+    _validate_suffix(path, suffixes)
+    if path is not None and not path.absolute().parent.is_dir():
+        raise OptionError(f"{path} is in a folder that does not exist.", code="cli.bad_input")
+
+
+def _validate_suffix(path: Path | None, suffixes: Sequence[str]) -> None:
+    if path is not None and path.suffix.lower() not in suffixes:
+        raise OptionError(f"{path} must end in one of {', '.join(suffixes)}.", code="cli.bad_input")
+
+
+def read_table(path: Path, id_column: str | None) -> pd.DataFrame:
+    """Read a CSV or parquet file; ids stay as they are written."""
+    import pandas as pd
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype={id_column or "": str})  # an id "007" stays as it is written
+    except (OSError, ValueError) as error:  # the errors of both readers derive from these
+        reason = str(error).strip().splitlines()[0]
+        raise OptionError(f"{path} cannot be read: {reason}.", code="cli.bad_input") from error
+
+
+def write_table(result: pd.DataFrame, path: Path | None) -> None:
+    """Write a table; without a path, as CSV on standard output."""
+    if path is None:
+        result.to_csv(sys.stdout, index=False)
+    elif path.suffix.lower() == ".parquet":
+        result.to_parquet(path, index=False)
+    else:
+        result.to_csv(path, index=False)
+
+
+def first_items(table: pd.DataFrame, id_column: str | None) -> list[Any]:
+    """Items to draw: the first of a table; ``[None]`` if it is one series."""
+    return [None] if id_column is None else list(table[id_column].drop_duplicates().head(MAX_PLOTTED))
+
+
+def new_figure(num_rows: int) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure with axes below each other."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # a picture is written; no window is wanted
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(num_rows, figsize=(9, 3.2 * num_rows), layout="constrained", squeeze=False)
+    return figure, axes[:, 0]
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a table as Markdown, numbers with four digits, missing ones as a dash."""
+    rows = [list(map(str, table.columns)), ["---"] * table.shape[1]]
+    rows += [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.4g}"
+    return str(value).replace("|", "\\|")
