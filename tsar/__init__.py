@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from tsar.backtesting import backtest
     from tsar.constraints import Constraints
     from tsar.diagnosis import diagnose
+    from tsar.explanation import explain
     from tsar.forecast import Forecast
     from tsar.forecaster import Forecaster
     from tsar.hierarchy import reconcile
     from tsar.hub import load_model
     from tsar.plotting import plot_forecast
     from tsar.plotting_backtest import plot_backtest, plot_coverage
+    from tsar.plotting_explain import plot_explanation
     from tsar.ranking import leaderboard
     from tsar.registry import list_models
     from tsar.tasks.classify import TimeSeriesClassifier, TimeSeriesRegressor
@@ -43,11 +45,13 @@ __all__ = [
     "diagnose",
     "embed",
     "errors",
+    "explain",
     "leaderboard",
     "list_models",
     "load_model",
     "plot_backtest",
     "plot_coverage",
+    "plot_explanation",
     "plot_forecast",
     "reconcile",
 ]
@@ -60,6 +64,8 @@ _HOMES = {
     "leaderboard": "tsar.ranking",
     "plot_backtest": "tsar.plotting_backtest",
     "plot_coverage": "tsar.plotting_backtest",
+    "plot_explanation": "tsar.plotting_explain",
+    "explain": "tsar.explanation",
     "reconcile": "tsar.hierarchy",
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",

@@ -463,9 +463,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     ) -> npt.NDArray[np.float64]:
         if panel.covariates is None:
             return quantiles
-        is_fitted = panel is getattr(self, "panel_", None)
-        effect = self.covariate_effect_ if is_fitted else self._learn_covariates(panel, panel.covariates, inference)
+        effect = self._effect_of(panel, panel.covariates, inference)
         return apply_effect(effect, quantiles, inference.decode, panel.values, panel.offsets, panel.covariates, future)
+
+    def _effect_of(self, panel: Panel, covariates: Covariates, inference: Inference) -> CovariateEffect:
+        is_fitted = panel is getattr(self, "panel_", None)
+        return self.covariate_effect_ if is_fitted else self._learn_covariates(panel, covariates, inference)
 
     def _calibrated(self, forecast: Forecast) -> Forecast:
         if not self.calibrate:

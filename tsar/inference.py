@@ -78,11 +78,18 @@ class Inference:
             examples=examples, neighbours=neighbours, season=max(season, 1),
         )  # fmt: skip
 
+    def reach(self, freq: str | None) -> int:
+        """Points of history that a forecast depends on, with the coarse view."""
+        return max(self.context_lengths) * self._coarse_rate(freq)
+
+    def _coarse_rate(self, freq: str | None) -> int:
+        is_auto = self.downsample == "auto"
+        return coarse_rate(season_length(freq), max(self.context_lengths)) if is_auto else int(self.downsample)
+
     def _follow_coarse(self, panel: Panel, quantiles: FloatArray) -> FloatArray:
         """Follow a coarse view of seasons that are too long for the context."""
         longest, horizon = max(self.context_lengths), quantiles.shape[1]
-        is_auto = self.downsample == "auto"
-        rate = coarse_rate(season_length(panel.freq), longest) if is_auto else int(self.downsample)
+        rate = self._coarse_rate(panel.freq)
         if rate == 1:
             return quantiles
         patch = self.model.config.patch_length  # fewer coarse points say nothing about the level
