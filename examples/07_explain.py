@@ -1,7 +1,7 @@
 """What moved a forecast: sunspots with their cycle of eleven years, and a river with a shift of its level.
 
-Both series come with statsmodels. Segments of the history are hidden one after the other, and the forecast is made again
-without each: what changes is the effect of the segment. Pictures go to demo-output/explain.png.
+Both series come with statsmodels. Segments of the history are hidden one after the other, and the forecast is made
+again without each: what changes is the effect of the segment. Pictures go to demo-output/explain.png.
 """
 
 from pathlib import Path

@@ -21,6 +21,7 @@ LAYERS = (
     ("windows", "refine", "classical", "diagnosis"),
     ("scaling",),
     ("tokenizers",),
+    ("seasonal",),
     ("heads",),
     ("model",),
     ("constraints", "samples", "hierarchy"),

@@ -14,6 +14,7 @@ from tsar.freq import season_length
 from tsar.logging import progress_bar
 from tsar.model.decoder import Decoder
 from tsar.refine import coarse_rate, downsample, follow_coarse
+from tsar.seasonal import follow_period
 from tsar.types import FloatArray, IntArray
 
 
@@ -27,7 +28,7 @@ class Inference:
         The decoder, in evaluation mode.
     context_lengths, symmetrize, rows_per_batch
         As in `tsar.decode.decode_panel`.
-    downsample, ensemble
+    downsample, follow_period, ensemble
         As in `tsar.Forecaster`.
     """
 
@@ -36,6 +37,7 @@ class Inference:
     symmetrize: bool = True
     rows_per_batch: int | None = None
     downsample: int | str = "auto"
+    follow_period: bool = False
     ensemble: str | None = None
 
     def decode(
@@ -69,6 +71,8 @@ class Inference:
         with progress_bar(total=panel.num_items, desc="forecast", unit="series", delay=2.0) as bar:
             quantiles = self.decode(panel.values, panel.offsets, prediction_length, advance=bar.update)
         quantiles = self._follow_coarse(panel, quantiles)
+        if self.follow_period:
+            quantiles = follow_period(quantiles, panel.values, panel.offsets, self.decode)
         season = season_length(panel.freq)
         if self.ensemble == "classical":
             decode = partial(self.decode, prediction_length=prediction_length)
