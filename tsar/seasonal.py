@@ -1,0 +1,162 @@
+"""Follow a period that the model cannot: profiles longer than its patches, cycles of which its context holds two.
+
+The period is read off the autocorrelation of a history much longer than the context, and the last cycles, brought to
+the level of the newest one, are averaged. Model and cycles are both scored on the end of the series' own past; the
+forecast moves to the cycles only where they clearly win there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tsar.tokenizers.period import find_period
+from tsar.types import BoolArray, FloatArray, IntArray
+from tsar.windows import make_batches
+
+Decode = Callable[[FloatArray, IntArray, int], FloatArray]
+
+LONGEST = 4096  # points of history that the period is read off: ten of 400
+CYCLES = (1, 2, 4, 8)  # how many of the last are averaged; the backtest chooses
+LEAST_STRENGTH = 0.5  # of the autocorrelation at the period
+LEAST_SKILL = 0.4  # of the cycles over their own mean, in the backtest; below, the model is not even asked
+CLEAR = 0.75  # error of the cycles, as a share of the model's, from which they are followed
+SHORTEST_TEST, LONGEST_TEST = 48, 256  # points held back for the backtest, and no more than a quarter of the history
+NARROWEST = 0.1  # of the model's spread
+PATCH = 64
+POINTS_AT_ONCE = 1 << 20
+
+
+def follow_period(quantiles: FloatArray, values: FloatArray, offsets: IntArray, decode: Decode) -> FloatArray:
+    """Move the quantiles (I, F, Q) toward what the last cycles say, where that forecast the end of the past better.
+
+    Parameters
+    ----------
+    quantiles
+        Forecast of the model.
+    values, offsets
+        The panel: series end to end (N,), NaN where missing, and where each starts (I + 1,).
+    decode
+        Forecasts another panel with the model, (I, F, Q), from values, offsets and a horizon.
+
+    Returns
+    -------
+    ndarray
+        (I, F, Q). The median is the mean of model and cycles, weighted by the inverse squared errors of the backtest;
+        the distances of the others to it shrink as the error does. Series without a clear period are as they were.
+
+    Notes
+    -----
+    One backtest of at most 256 steps, only for series whose cycles repeat; others cost a Fourier transform.
+    """
+    moved = quantiles.copy()
+    horizon, middle = quantiles.shape[1], quantiles.shape[2] // 2
+    for batch in make_batches(
+        values, offsets, context_length=LONGEST, patch_length=PATCH, points_per_batch=POINTS_AT_ONCE
+    ):
+        found = _find_cycles(batch.context)
+        if not found.rows.size:
+            continue
+        pasts = [row[: len(row) - held] for row, held in zip(batch.context[found.rows], found.held_back, strict=True)]
+        starts = np.concatenate([[0], np.cumsum([len(past) for past in pasts])])
+        guess = decode(np.concatenate(pasts), starts, int(found.held_back.max()))[..., middle]
+        model_error = np.array([_error(row[: len(end)], end) for row, end in zip(guess, found.ends, strict=True)])
+        wins = found.error < CLEAR * model_error
+        if not wins.any():
+            continue
+        cycles = _continue(batch.context[found.rows[wins]], found.periods[wins], horizon)
+        chosen = cycles[found.chosen[wins], np.arange(int(wins.sum()))]
+        weight = model_error[wins] ** 2 / (model_error[wins] ** 2 + found.error[wins] ** 2)
+        items = batch.rows[found.rows[wins]]
+        median = quantiles[items, :, middle]
+        target = np.where(np.isfinite(chosen), median + weight[:, None] * (chosen - median), median)
+        spread = np.maximum(weight * found.error[wins] / model_error[wins] + (1 - weight), NARROWEST)[:, None, None]
+        spread = np.where(np.isfinite(chosen)[..., None], spread, 1.0)
+        moved[items] = target[..., None] + spread * (quantiles[items] - median[..., None])
+    return moved
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Windows whose cycles repeat: (R,) which, their period, points held back, cycles chosen, backtest error."""
+
+    rows: IntArray
+    periods: FloatArray
+    held_back: IntArray
+    ends: list[FloatArray]
+    chosen: IntArray
+    error: FloatArray
+
+
+def _find_cycles(context: FloatArray) -> _Found:
+    """Find the period of every window (B, L) without its end, and score the cycles on the end."""
+    observed = np.isfinite(context)
+    lengths = context.shape[1] - observed.argmax(1)
+    held_back = np.clip(lengths // 4, 1, SHORTEST_TEST)
+    before = np.arange(context.shape[1]) < (context.shape[1] - held_back)[:, None]
+    unit = np.ldexp(1.0, np.frexp(np.where(observed, np.abs(context), 0.0).max(1))[1])
+    period = find_period(torch.from_numpy(context / unit[:, None]), torch.from_numpy(observed & before))
+    periods, strength = period.length.double().numpy(), period.strength.numpy()
+    rows = np.flatnonzero((periods > 0) & (strength > LEAST_STRENGTH))
+    periods = periods[rows]
+    held_back = np.clip(np.ceil(periods), held_back[rows], LONGEST_TEST).astype(np.int64)
+    held_back = np.minimum(held_back, lengths[rows] // 4)
+    kept, chosen, errors, ends = [], [], [], []
+    for place, (row, held) in enumerate(zip(rows, held_back, strict=True)):
+        past, end = context[row, : context.shape[1] - held], context[row, context.shape[1] - held :]
+        guesses = _continue(past[None], periods[place : place + 1], int(held))[:, 0]
+        error = np.array([_error(guess, end) for guess in guesses])
+        best = int(error.argmin())
+        if error[best] <= (1 - LEAST_SKILL) * _error(np.full(held, np.nanmean(guesses[best])), end):
+            kept.append(place)
+            chosen.append(best)
+            errors.append(error[best])
+            ends.append(end)
+    index = np.array(kept, dtype=np.int64)
+    return _Found(
+        rows[index], periods[index], held_back[index], ends, np.array(chosen, dtype=np.int64), np.array(errors)
+    )
+
+
+def _continue(context: FloatArray, periods: FloatArray, horizon: int) -> FloatArray:
+    """Forecasts (K, B, F) of windows (B, L) by the mean of the last 1, 2, 4, 8 cycles, at the level of the last one.
+
+    A period need not be whole; cycles with missing values count where they are observed.
+    """
+    length = context.shape[1]
+    step = np.arange(horizon)
+    first = np.floor(step / periods[:, None]) + 1
+    total = np.zeros((len(context), horizon))
+    count = np.zeros_like(total)
+    result, latest = [], None
+    for cycle in range(CYCLES[-1]):
+        level, is_whole = _level(context, periods, cycle)
+        latest = level if latest is None else latest
+        place = length + step - np.round((first + cycle) * periods[:, None]).astype(np.int64)
+        inside = (place >= 0) & is_whole[:, None]
+        value = np.take_along_axis(context, np.clip(place, 0, length - 1), 1) - (level - latest)[:, None]
+        seen = inside & np.isfinite(value)
+        total += np.where(seen, value, 0.0)
+        count += seen
+        if cycle + 1 in CYCLES:
+            result.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return np.stack(result)
+
+
+def _level(context: FloatArray, periods: FloatArray, cycle: int) -> tuple[FloatArray, BoolArray]:
+    """Mean (B,) over a cycle, counted from the end, and whether the window holds anything of it."""
+    back = context.shape[1] - np.arange(context.shape[1])
+    low, high = np.round(cycle * periods)[:, None], np.round((cycle + 1) * periods)[:, None]
+    seen = (back > low) & (back <= high) & np.isfinite(context)
+    number = seen.sum(1)
+    return np.where(seen, context, 0.0).sum(1) / np.maximum(number, 1), number > 0
+
+
+def _error(guess: FloatArray, actual: FloatArray) -> float:
+    """Mean absolute error where both are known; infinite where nothing is."""
+    missed = np.abs(guess - actual)
+    known = np.isfinite(missed)
+    return float(missed[known].mean()) if known.any() else np.inf
