@@ -49,12 +49,11 @@ def main() -> None:
 
 def read_sets() -> dict[str, tuple[np.ndarray, np.ndarray, int]]:
     """Return name -> values (N, C), labels of the part that is judged, length of the history before it."""
-    train = load_kdd_tsad_135(split="train")[0]
-    test, labels = load_kdd_tsad_135(split="test")
-    kdd = np.concatenate([train.ravel(), test.ravel()])[:, None]
+    kdd, labels = load_kdd_tsad_135(split="test")  # the training part is its beginning, without an anomaly
+    history = len(load_kdd_tsad_135(split="train")[0])
     ecg, ecg_labels = load_ecg_diff_count_3("unsupervised")
     return {
-        "KDD-TSAD 135": (kdd, np.asarray(labels), len(train)),
+        "KDD-TSAD 135": (np.asarray(kdd, float).reshape(len(labels), -1), np.asarray(labels)[history:], history),
         "ecg-diff-count-3": (np.asarray(ecg, float).reshape(len(ecg_labels), -1), np.asarray(ecg_labels), 0),
     }
 
