@@ -164,7 +164,9 @@ def _fill_once(
     if sides == "left":
         return forward(values, gaps)
     size = len(values)  # the same, the whole panel read backwards
-    right = forward(values[::-1], Gaps(size - gaps.stops, size - gaps.starts, size - gaps.last, size - gaps.first))[::-1]
+    right = forward(values[::-1], Gaps(size - gaps.stops, size - gaps.starts, size - gaps.last, size - gaps.first))[
+        ::-1
+    ]
     if sides == "right":
         return right
     return blend(forward(values, gaps), right, missing, gaps)
@@ -209,9 +211,7 @@ def _forecasts_far(
     begins = np.maximum(first, starts - context)
     parts = [values[begin:stop] for begin, stop in zip(begins, starts, strict=True)]
     bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-    return decode_panel(
-        model, np.concatenate(parts), bounds, horizon, context_lengths=[context], symmetrize=symmetrize
-    )
+    return decode_panel(model, np.concatenate(parts), bounds, horizon, context_lengths=[context], symmetrize=symmetrize)
 
 
 def blend(left: FloatArray, right: FloatArray, missing: BoolArray, gaps: Gaps) -> FloatArray:
