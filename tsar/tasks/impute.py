@@ -137,8 +137,7 @@ def fill_quantiles(
     sides
         For a model that forecasts: from which sides.
     rounds
-        For a model that forecasts: how often all gaps are filled. The widths of the laws are those of the first round,
-        since later ones take a fill for a value.
+        For a model that forecasts: how often all gaps are filled.
     symmetrize
         As in `decode_panel`.
     """
@@ -149,11 +148,10 @@ def fill_quantiles(
         return infill_panel(model, values, offsets, missing, symmetrize=symmetrize)
     gaps = _gaps(missing, offsets)
     quantiles = _fill_once(model, values, gaps, missing, sides, symmetrize)
-    widths = quantiles - _median(quantiles)[:, None]
-    for _ in range(rounds - 1):  # the other gaps of the context hold their first fill now
+    for _ in range(rounds - 1):  # the other gaps of the context hold their last fill now
         whole = np.where(missing, _median(quantiles), values)
         quantiles = _fill_once(model, whole, gaps, missing, sides, symmetrize)
-    return _median(quantiles)[:, None] + widths
+    return quantiles
 
 
 def _fill_once(
