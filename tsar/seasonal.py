@@ -25,6 +25,7 @@ LEAST_STRENGTH = 0.5  # of the autocorrelation at the period
 LEAST_SKILL = 0.4  # of the cycles over their own mean, in the backtest; below, the model is not even asked
 CLEAR = 0.75  # error of the cycles, as a share of the model's, from which they are followed
 SHORTEST_TEST, LONGEST_TEST = 48, 256  # points held back for the backtest, and no more than a quarter of the history
+LARGEST = np.finfo(np.float64).max
 NARROWEST = 0.1  # of the model's spread
 PATCH = 64
 POINTS_AT_ONCE = 1 << 20
@@ -52,31 +53,48 @@ def follow_period(quantiles: FloatArray, values: FloatArray, offsets: IntArray, 
     -----
     One backtest of at most 256 steps, only for series whose cycles repeat; others cost a Fourier transform.
     """
+    exponents = _exponents(values, offsets)  # powers of two: the largest and smallest numbers do as others do
+    scaled = np.ldexp(values, -np.repeat(exponents, np.diff(offsets)))
     moved = quantiles.copy()
-    horizon, middle = quantiles.shape[1], quantiles.shape[2] // 2
     for batch in make_batches(
-        values, offsets, context_length=LONGEST, patch_length=PATCH, points_per_batch=POINTS_AT_ONCE
+        scaled, offsets, context_length=LONGEST, patch_length=PATCH, points_per_batch=POINTS_AT_ONCE
     ):
         found = _find_cycles(batch.context)
-        if not found.rows.size:
+        if not len(found.rows):
             continue
-        pasts = [row[: len(row) - held] for row, held in zip(batch.context[found.rows], found.held_back, strict=True)]
-        starts = np.concatenate([[0], np.cumsum([len(past) for past in pasts])])
-        guess = decode(np.concatenate(pasts), starts, int(found.held_back.max()))[..., middle]
-        model_error = np.array([_error(row[: len(end)], end) for row, end in zip(guess, found.ends, strict=True)])
-        wins = found.error < CLEAR * model_error
-        if not wins.any():
-            continue
-        cycles = _continue(batch.context[found.rows[wins]], found.periods[wins], horizon)
-        chosen = cycles[found.chosen[wins], np.arange(int(wins.sum()))]
-        weight = model_error[wins] ** 2 / (model_error[wins] ** 2 + found.error[wins] ** 2)
-        items = batch.rows[found.rows[wins]]
-        median = quantiles[items, :, middle]
-        target = np.where(np.isfinite(chosen), median + weight[:, None] * (chosen - median), median)
-        spread = np.maximum(weight * found.error[wins] / model_error[wins] + (1 - weight), NARROWEST)[:, None, None]
-        spread = np.where(np.isfinite(chosen)[..., None], spread, 1.0)
-        moved[items] = target[..., None] + spread * (quantiles[items] - median[..., None])
+        model_error = _model_errors(batch.context[found.rows], found, decode, quantiles.shape[2] // 2)
+        wins = np.isfinite(model_error) & (found.error < CLEAR * model_error)
+        if wins.any():
+            found = found.at(wins)
+            items = batch.rows[found.rows]
+            cycles = _continue(batch.context[found.rows], found.periods, quantiles.shape[1])
+            chosen = cycles[found.chosen, np.arange(len(items))]
+            unit = exponents[items, None, None]
+            near = _move(np.ldexp(quantiles[items], -unit), chosen, found.error, model_error[wins])
+            with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
+                moved[items] = np.clip(np.ldexp(near, unit), -LARGEST, LARGEST)
     return moved
+
+
+def _exponents(values: FloatArray, offsets: IntArray) -> IntArray:
+    """Power of two (I,) above the largest absolute value of each series."""
+    sizes = np.zeros(len(offsets) - 1)
+    filled = offsets[1:] > offsets[:-1]
+    if filled.any():
+        sizes[filled] = np.maximum.reduceat(np.abs(np.nan_to_num(values)), offsets[:-1][filled])
+    return np.frexp(sizes)[1].astype(np.int64)
+
+
+def _move(quantiles: FloatArray, cycles: FloatArray, cycle_error: FloatArray, model_error: FloatArray) -> FloatArray:
+    """Quantiles (W, F, Q) moved toward the cycles (W, F), where they are known, by errors (W,) in the backtest."""
+    middle = quantiles.shape[2] // 2
+    median = quantiles[..., middle]
+    ratio = (cycle_error / model_error)[:, None]
+    weight = 1 / (1 + ratio**2)
+    known = np.isfinite(cycles)
+    target = np.where(known, median + weight * (cycles - median), median)
+    spread = np.where(known, np.maximum(weight * ratio + 1 - weight, NARROWEST), 1.0)
+    return target[..., None] + spread[..., None] * (quantiles - median[..., None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +108,14 @@ class _Found:
     chosen: IntArray
     error: FloatArray
 
+    def at(self, wanted: BoolArray) -> _Found:
+        """Those wanted."""
+        ends = [end for end, is_wanted in zip(self.ends, wanted, strict=True) if is_wanted]
+        return _Found(
+            self.rows[wanted], self.periods[wanted], self.held_back[wanted], ends, self.chosen[wanted],
+            self.error[wanted],
+        )  # fmt: skip
+
 
 def _find_cycles(context: FloatArray) -> _Found:
     """Find the period of every window (B, L) without its end, and score the cycles on the end."""
@@ -97,8 +123,7 @@ def _find_cycles(context: FloatArray) -> _Found:
     lengths = context.shape[1] - observed.argmax(1)
     held_back = np.clip(lengths // 4, 1, SHORTEST_TEST)
     before = np.arange(context.shape[1]) < (context.shape[1] - held_back)[:, None]
-    unit = np.ldexp(1.0, np.frexp(np.where(observed, np.abs(context), 0.0).max(1))[1])
-    period = find_period(torch.from_numpy(context / unit[:, None]), torch.from_numpy(observed & before))
+    period = find_period(torch.from_numpy(context), torch.from_numpy(observed & before))
     periods, strength = period.length.double().numpy(), period.strength.numpy()
     rows = np.flatnonzero((periods > 0) & (strength > LEAST_STRENGTH))
     periods = periods[rows]
@@ -119,6 +144,14 @@ def _find_cycles(context: FloatArray) -> _Found:
     return _Found(
         rows[index], periods[index], held_back[index], ends, np.array(chosen, dtype=np.int64), np.array(errors)
     )
+
+
+def _model_errors(context: FloatArray, found: _Found, decode: Decode, middle: int) -> FloatArray:
+    """Error (R,) of the model's median on the ends of the windows found."""
+    pasts = [row[: len(row) - held] for row, held in zip(context, found.held_back, strict=True)]
+    starts = np.concatenate([[0], np.cumsum([len(past) for past in pasts])])
+    guesses = decode(np.concatenate(pasts), starts, int(found.held_back.max()))[..., middle]
+    return np.array([_error(guess[: len(end)], end) for guess, end in zip(guesses, found.ends, strict=True)])
 
 
 def _continue(context: FloatArray, periods: FloatArray, horizon: int) -> FloatArray:
