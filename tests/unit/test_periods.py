@@ -94,9 +94,14 @@ def test_a_better_model_is_left_alone():
     clean, noisy = make_series(50, "profile", 1074)
 
     def oracle(values, offsets, prediction_length):
-        start = len(values)  # one series: its end is where the forecast begins
-        unit = values[-1] / noisy[start - 1]  # what it is shown may be scaled
-        return unit * (clean[start : start + prediction_length][None, :, None] + np.array([-1.0, 0.0, 1.0]))
+        answers = []
+        for start, end in pairwise(offsets):  # all begin with the series, so their length says where they end
+            unit = values[end - 1] / noisy[end - start - 1]  # what it is shown may be scaled
+            answer = np.full(prediction_length, np.nan)
+            known = clean[end - start :][:prediction_length]
+            answer[: len(known)] = unit * known
+            answers.append(answer)
+        return np.array(answers)[..., None] + np.array([-1.0, 0.0, 1.0])
 
     before, after = follow([noisy[:1024]], oracle)
     np.testing.assert_array_equal(before, after)
