@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tsar.context import follow_neighbours
@@ -72,7 +72,8 @@ class Inference:
             quantiles = self.decode(panel.values, panel.offsets, prediction_length, advance=bar.update)
         quantiles = self._follow_coarse(panel, quantiles)
         if self.follow_period:
-            quantiles = follow_period(quantiles, panel.values, panel.offsets, self.decode)
+            quickly = replace(self, symmetrize=False).decode  # to compare with, not to forecast
+            quantiles = follow_period(quantiles, panel.values, panel.offsets, quickly)
         season = season_length(panel.freq)
         if self.ensemble == "classical":
             decode = partial(self.decode, prediction_length=prediction_length)
