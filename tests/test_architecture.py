@@ -38,6 +38,7 @@ LAYERS = (
     ("tasks", "baselines", "plotting", "plotting_backtest", "distributed", "interop"),
     ("benchmark",),
     ("ranking",),
+    ("reporting",),
     ("doctor",),
     ("cli",),
 )
@@ -57,6 +58,7 @@ PANDAS_ALLOWED = {
     "interop",
     "distributed",
     "benchmark",
+    "reporting",
 }
 PANDAS_LAZILY = {"cli", "doctor"}
 TORCH_NEVER = {"errors", "types", "logging", "storage", "freq", "frame", "registry"}

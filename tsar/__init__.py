@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tsar.plotting_backtest import plot_backtest, plot_coverage
     from tsar.ranking import leaderboard
     from tsar.registry import list_models
+    from tsar.reporting import report
     from tsar.tasks.anomaly import detect_anomalies
     from tsar.tasks.classify import TimeSeriesClassifier, TimeSeriesRegressor
     from tsar.tasks.embed import embed
@@ -56,6 +57,7 @@ __all__ = [
     "plot_coverage",
     "plot_forecast",
     "reconcile",
+    "report",
 ]
 
 _HOMES = {
@@ -67,6 +69,7 @@ _HOMES = {
     "plot_backtest": "tsar.plotting_backtest",
     "plot_coverage": "tsar.plotting_backtest",
     "reconcile": "tsar.hierarchy",
+    "report": "tsar.reporting",
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",
     "TimeSeriesClassifier": "tsar.tasks.classify",

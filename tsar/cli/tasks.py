@@ -132,9 +132,7 @@ def embed(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_task(
-    commands: Any, common: argparse.ArgumentParser, name: str, **texts: str
-) -> argparse.ArgumentParser:
+def _add_task(commands: Any, common: argparse.ArgumentParser, name: str, **texts: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, parents=[common], **WITH_OPTIONS, **texts)
     parser.add_argument("input", type=Path, metavar="DATA", help="table in long form, .csv or .parquet")
     parser.add_argument("--output", type=Path, metavar="FILE", help=".csv or .parquet; without it CSV is printed")
