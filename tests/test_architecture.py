@@ -40,6 +40,7 @@ LAYERS = (
     ("explanation", "plotting_explain"),
     ("benchmark",),
     ("ranking",),
+    ("reporting",),
     ("doctor",),
     ("cli",),
 )
@@ -61,6 +62,7 @@ PANDAS_ALLOWED = {
     "interop",
     "distributed",
     "benchmark",
+    "reporting",
 }
 PANDAS_LAZILY = {"cli", "doctor"}
 TORCH_NEVER = {"errors", "types", "logging", "storage", "freq", "frame", "registry"}

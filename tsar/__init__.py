@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tsar.plotting_explain import plot_explanation
     from tsar.ranking import leaderboard
     from tsar.registry import list_models
+    from tsar.reporting import report
     from tsar.tasks.anomaly import detect_anomalies
     from tsar.tasks.classify import TimeSeriesClassifier, TimeSeriesRegressor
     from tsar.tasks.embed import embed
@@ -60,6 +61,7 @@ __all__ = [
     "plot_explanation",
     "plot_forecast",
     "reconcile",
+    "report",
 ]
 
 _HOMES = {
@@ -85,6 +87,7 @@ _HOMES = {
     "plot_explanation": "tsar.plotting_explain",
     "plot_forecast": "tsar.plotting",
     "reconcile": "tsar.hierarchy",
+    "report": "tsar.reporting",
 }
 
 

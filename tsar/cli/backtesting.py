@@ -106,7 +106,8 @@ def _all_forecasts(board: Leaderboard) -> pd.DataFrame:
     import pandas as pd
 
     parts = {name: result.forecasts for name, result in board.results.items()}
-    return pd.concat(parts, names=["model"]).reset_index("model").reset_index(drop=True)
+    table: pd.DataFrame = pd.concat(parts, names=["model"]).reset_index("model").reset_index(drop=True)
+    return table
 
 
 def _write_plot(result: BacktestResult, path: Path) -> None:

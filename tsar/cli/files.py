@@ -68,7 +68,7 @@ def first_items(table: pd.DataFrame, id_column: str | None) -> list[Any]:
     return [None] if id_column is None else list(table[id_column].drop_duplicates().head(MAX_PLOTTED))
 
 
-def new_figure(num_rows: int) -> tuple[Figure, Sequence[Axes]]:
+def new_figure(num_rows: int) -> tuple[Figure, list[Axes]]:
     """Return a figure with axes below each other."""
     import matplotlib
 
@@ -76,7 +76,7 @@ def new_figure(num_rows: int) -> tuple[Figure, Sequence[Axes]]:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(num_rows, figsize=(9, 3.2 * num_rows), layout="constrained", squeeze=False)
-    return figure, axes[:, 0]
+    return figure, list(axes[:, 0])
 
 
 def markdown_table(table: pd.DataFrame) -> str:

@@ -161,8 +161,8 @@ def forecaster_arguments(options: argparse.Namespace) -> dict[str, Any]:
     given = vars(options)
     same = (
         "model", "device", "prediction_length", "context_length", "downsample", "ensemble", "batch_size", "gap",
-        "random_state", "calibrate", "past_covariates", "future_covariates", "static_covariates", "calendar", "holidays",
-        "covariate_method", "mode",
+        "random_state", "calibrate", "past_covariates", "future_covariates", "static_covariates", "calendar",
+        "holidays", "covariate_method", "mode",
     )  # fmt: skip
     arguments = {name: given[name] for name in same if name in given} | column_names(options)
     if given.get("quantile_levels"):
