@@ -161,7 +161,7 @@ def backtest_section(found: Findings, windows: int) -> Section:
         page.table([str(name).replace("_", " ") for name in table.columns], rows, first_is_best=True),
         page.paragraph(
             "MASE: absolute error over that of repeating the last season within the history. WQL: loss of all "
-            "quantiles over the size of the values. skill: 1 less the geometric mean over items of the MASE relative to "
+            "quantiles over the size of the values. skill: 1 less the geometric mean over items of MASE relative to "
             f"{BASELINE}. win rate: share of items and other models that it beats. coverage error: mean distance of "
             "the shares at or below the quantiles from their levels.",
             soft=True,
