@@ -1,7 +1,8 @@
 """Fill the gaps of a monthly series, find what is unusual in it, and keep a forecast up to date as values arrive.
 
-Sea-surface temperature off Peru (1950-2010, statsmodels). A fifth of the months is hidden in blocks of up to a year, and
-the fill is compared with straight lines; then one wrong reading is put in and looked for. Writes demo-output/anomalies.csv.
+Sea-surface temperature off Peru (1950-2010, statsmodels). A fifth of the months is hidden in blocks of up to a year,
+and the fill is compared with straight lines; then one wrong reading is put in and looked for. Writes
+demo-output/anomalies.csv.
 """
 
 from pathlib import Path
@@ -40,7 +41,9 @@ def find(series: pd.DataFrame) -> None:
     wrong = series.copy()
     wrong.loc[500, "target"] += 6
     points, intervals = detect_anomalies(wrong, explain=True)
-    print(f"\n{points['is_anomaly'].sum()} of {len(points)} months are unusual, in {len(intervals)} intervals; the worst:")
+    print(
+        f"\n{points['is_anomaly'].sum()} of {len(points)} months are unusual, in {len(intervals)} intervals; the worst:"
+    )
     print(intervals.head(3).to_string(index=False))
     folder = Path("demo-output")
     folder.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 """Model -> distribution at many cutoffs of one series, in few passes: a causal decoder answers at every token.
 
 Tokens that end at a cutoff know what stands before it and nothing else, so one pass over a window gives a forecast from
-each of its patches' ends. Cutoffs that are no multiple of a patch apart take a pass for each of the P phases of the grid.
+each of its patches' ends. Cutoffs that are not whole patches apart take a pass for each of the P phases.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def forecasts_from(
     windows = sorted(asked.items(), key=lambda window: max(window[1])[0])  # of similar length together
     for low in range(0, len(windows), ROWS):
         part = windows[low : low + ROWS]
-        context = np.full((len(part), (max(part[-1][1])[0] + 1) * patch), np.nan)  # what is padded at the right is inert
+        context = np.full(
+            (len(part), (max(part[-1][1])[0] + 1) * patch), np.nan
+        )  # what is padded at the right is inert
         for row, ((start, _, begin), tokens) in enumerate(part):
             end = begin + (max(tokens)[0] + 1) * patch
             context[row, max(start - begin, 0) : end - begin] = values[max(begin, start) : end]

@@ -25,7 +25,7 @@ def frame_of(values, item_id="a") -> pd.DataFrame:
     return pd.DataFrame({"item_id": item_id, "timestamp": MONTHS[: len(values)], "target": values})
 
 
-@pytest.mark.parametrize(("place", "size"), [(200, 5.0), (431, -5.0), (700, 5.0)])
+@pytest.mark.parametrize(("place", "size"), [(200, 7.0), (431, -5.0), (700, 5.0)])
 def test_an_injected_anomaly_ranks_first_and_is_explained(place, size):
     values = temperature()
     values[place] += size

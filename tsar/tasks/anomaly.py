@@ -115,7 +115,7 @@ def detect_anomalies(
         flagged[start:stop] = _flag(scores[start:stop], contamination, threshold)
     interval = np.concatenate([_number_intervals(flagged[start:stop], merge) for start, stop in bounds])
     band = law.at(sorted(quantile_levels))[:, 0]
-    names = {"id_column": id_column, "timestamp_column": timestamp_column}
+    names: dict[str, Any] = {"id_column": id_column, "timestamp_column": timestamp_column}
     columns = {
         target: panel.values, "score": scores, "is_anomaly": flagged, "expected": law.median[:, 0],
         "lower": band[:, 0], "upper": band[:, 1], "interval": interval,
@@ -180,7 +180,9 @@ def tail_threshold(scores: FloatArray, false_alarms: float = FALSE_ALARMS) -> fl
     if count < 2:
         return LEAST_SCORE
     start = known[count]
-    scale = np.median(known[:count] - start) / np.log(2)  # the median of an exponential law; a few outliers do not move it
+    scale = np.median(known[:count] - start) / np.log(
+        2
+    )  # the median of an exponential law; a few outliers do not move it
     return float(max(start + scale * np.log(count / len(known) / false_alarms), LEAST_SCORE))
 
 
@@ -222,7 +224,7 @@ def _explain(
         for pick in (lambda place: groups[place][0], lambda place: groups[place][-1], lambda place: peaks[place])
     )
     stamps = panel.timestamps()
-    columns = {
+    columns: dict[str, Any] = {
         "end": stamps[ends], "peak": stamps[top], "num_points": ends - starts + 1, "score": scores[top],
         "expected": expected[top], "seen": panel.values[top],
         "direction": np.where(signed[top] >= 0, "above", "below").astype(object),

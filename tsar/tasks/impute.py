@@ -1,8 +1,8 @@
 """Fill gaps from both sides.
 
 Two kinds of release can do it. One that forecasts fills a gap twice, from its left and, the series read backwards, from
-its right; the two are blended by how far each has to see, and this is done again with the other gaps filled. One trained
-for it sees both sides at once.
+its right; the two are blended by how far each has to see, and this is done again with the other gaps filled. One
+trained for it sees both sides at once.
 """
 
 from __future__ import annotations
@@ -162,7 +162,9 @@ def _fill_once(
     if sides == "left":
         return forward(values, gaps)
     size = len(values)  # the same, the whole panel read backwards
-    right = forward(values[::-1], Gaps(size - gaps.stops, size - gaps.starts, size - gaps.last, size - gaps.first))[::-1]
+    right = forward(values[::-1], Gaps(size - gaps.stops, size - gaps.starts, size - gaps.last, size - gaps.first))[
+        ::-1
+    ]
     if sides == "right":
         return right
     return blend(forward(values, gaps), right, missing, gaps)
@@ -207,9 +209,7 @@ def _forecasts_far(
     begins = np.maximum(first, starts - context)
     parts = [values[begin:stop] for begin, stop in zip(begins, starts, strict=True)]
     bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-    return decode_panel(
-        model, np.concatenate(parts), bounds, horizon, context_lengths=[context], symmetrize=symmetrize
-    )
+    return decode_panel(model, np.concatenate(parts), bounds, horizon, context_lengths=[context], symmetrize=symmetrize)
 
 
 def blend(left: FloatArray, right: FloatArray, missing: BoolArray, gaps: Gaps) -> FloatArray:

@@ -29,11 +29,11 @@ _OPTIONS = ("prediction_length", "quantile_levels", "freq", "id_column", "timest
 class StreamingForecaster:
     """A forecaster that keeps up with its series.
 
-    `start` reads the history once; `update` appends new values, each for the cost of one token; `predict` forecasts what
-    follows. The forecasts are those of `Forecaster` with ``downsample=1`` on the points that are held (up to rounding):
-    all of them until a series is longer than the model's context, then its last three quarters at least. When the
-    context is full it is cut to three quarters and read anew, so that an update costs the same however long a series
-    has run; on the mean about four tokens with the shipped models.
+    `start` reads the history once; `update` appends new values, each for the cost of one token; `predict` forecasts
+    what follows. The forecasts are those of `Forecaster` with ``downsample=1`` on the points that are held (up to
+    rounding): all of them until a series is longer than the model's context, then its last three quarters at least.
+    When the context is full it is cut to three quarters and read anew, so that an update costs the same however long a
+    series has run; on the mean about four tokens with the shipped models.
 
     Parameters
     ----------
@@ -179,9 +179,7 @@ class StreamingForecaster:
             pairs.append((places[item_id], np.concatenate([np.full(ahead, np.nan), values])))
         return pairs
 
-    def predict(
-        self, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None
-    ) -> Any:
+    def predict(self, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None) -> Any:
         """Forecast what follows the values read so far; the frame of `Forecaster.predict`, nothing is remembered."""
         self._require_start()
         levels = validate_levels(self.quantile_levels if quantile_levels is None else quantile_levels)
@@ -229,9 +227,7 @@ class StreamingForecaster:
         lengths = np.array([len(stream.held) for stream in self.streams_], dtype=np.int64)
         values = np.concatenate([stream.held for stream in self.streams_])
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return replace(
-            self.panel_, values=values, offsets=offsets, starts=self.next_ - lengths * self.panel_.grid.step
-        )
+        return replace(self.panel_, values=values, offsets=offsets, starts=self.next_ - lengths * self.panel_.grid.step)
 
     def _lower_bound(self) -> FloatArray | None:
         if self.non_negative == "auto":

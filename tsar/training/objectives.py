@@ -91,14 +91,15 @@ class HiddenPoints(nn.Module):
         windows, visible = windows[:, :context], visible[:, :context]
         tokens = self.decoder.tokenizer.encode(windows, visible)
         quantiles = self.decoder(tokens)
-        targets = windows.unflatten(1, (-1, config.patch_length))
-        hidden = ~visible.unflatten(1, (-1, config.patch_length))
+        shape = (len(windows), -1, config.patch_length)
+        targets, hidden = windows.reshape(shape), ~visible.reshape(shape)
         state = tokens.state
         valid = hidden & torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
         z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
         error = torch.where(valid, pinball_loss(quantiles, z, self.decoder.levels), 0.0).sum((1, 2))
         count = valid.sum((1, 2)).clamp_min(1)
-        return error / (count * context).sqrt()
+        loss: Tensor = error / (count * context).sqrt()
+        return loss
 
 
 def make_objective(decoder: Decoder, *, smooth_weight: float = 0.0) -> NextPatches | HiddenPoints:
