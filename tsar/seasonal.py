@@ -193,7 +193,7 @@ def _continue(context: FloatArray, periods: FloatArray, horizon: int) -> FloatAr
 
 
 def _level(context: FloatArray, periods: FloatArray, cycle: int) -> tuple[FloatArray, BoolArray]:
-    """Mean (B,) over a cycle, counted from the end, and whether half of it is observed: fewer say little of its level."""
+    """Mean (B,) over a cycle, counted from the end, and whether at least half of it is observed."""
     back = context.shape[1] - np.arange(context.shape[1])
     low, high = np.round(cycle * periods)[:, None], np.round((cycle + 1) * periods)[:, None]
     seen = (back > low) & (back <= high) & np.isfinite(context)
