@@ -38,7 +38,8 @@ td { max-width: 34rem; overflow-wrap: anywhere; }
 th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 tr.first td { font-weight: 600; }
-figure { margin: .8rem 0 0; } figcaption { font-size: .85rem; overflow-wrap: anywhere; }
+figure { margin: .8rem 0 0; } figure.wide { max-width: 50rem; }
+figcaption { font-size: .85rem; overflow-wrap: anywhere; } figcaption b { color: var(--ink); font-size: .95rem; }
 svg { display: block; width: 100%; height: auto; } svg text { font-family: inherit !important; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: .6rem 1.8rem; }
 .third { max-width: 24rem; }
@@ -123,15 +124,21 @@ def facts_table(facts: Iterable[tuple[str, Any]]) -> str:
     return f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def figure(svg: str, label: str, caption: str = "") -> str:
-    """A drawing with what a screen reader says, and a caption."""
-    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure role="img" aria-label="{escape(label)}">{svg}{text}</figure>'
+def figure(svg: str, label: str, *, name: str = "", caption: str = "", wide: bool = False) -> str:
+    """A drawing with what a screen reader says; above it a name, and a caption in smaller letters."""
+    text = f"<figcaption><b>{escape(name)}</b> {escape(caption)}</figcaption>" if name or caption else ""
+    kind = ' class="wide"' if wide else ""
+    return f'<figure{kind} aria-label="{escape(label)}">{text}{svg}</figure>'
 
 
 def side_by_side(parts: Iterable[str]) -> str:
     """Pieces in two columns where the window is wide enough."""
     return f'<div class="pair">{"".join(parts)}</div>'
+
+
+def several(number: int, name: str) -> str:
+    """A number of things: ``1 item``, ``2 items``."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def show(value: Any) -> str:
