@@ -29,7 +29,10 @@ def table(tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    ["forecast", "finetune", "backtest", "impute", "detect", "embed", "report", "benchmark", "pretrain", "models", "doctor"],
+    [
+        "forecast", "finetune", "backtest", "impute", "detect", "embed", "report", "benchmark", "pretrain", "models",
+        "doctor",
+    ],
 )  # fmt: skip
 def test_help_of_every_command(command, capsys):
     with pytest.raises(SystemExit) as stop:

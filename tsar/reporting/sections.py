@@ -15,7 +15,7 @@ from tsar.ranking import BASELINE
 from tsar.reporting import page
 from tsar.reporting.figures import draw_anomalies, draw_forecast, draw_observed, draw_steps, make_svg
 from tsar.reporting.gather import Findings
-from tsar.types import ObjectArray
+from tsar.types import IntArray, ObjectArray
 
 Section = tuple[str, str, list[str]]
 
@@ -35,6 +35,7 @@ MOST_ROWS = 10
 MOST_BARS = 24
 MOST_ANOMALY_FIGURES = 4
 SHOWN_HISTORY = 400
+ALONE, BESIDE = 9.6, 6.4  # width of drawings in inches
 
 
 def health_section(found: Findings) -> Section:
@@ -47,15 +48,15 @@ def health_section(found: Findings) -> Section:
             [
                 ("items", report.num_items),
                 ("rows", report.num_rows),
-                ("frequency", (panel.freq or f"{panel.grid.step} per step") + (" (inferred)" * report.freq_inferred)),
+                ("frequency" + ", inferred" * report.freq_inferred, panel.freq or f"{panel.grid.step} per step"),
                 ("points per item, median", float(np.median(lengths))),
                 ("without a value", f"{unobserved / len(panel.values):.2%}".replace(".00", "")),
                 ("rows inserted for gaps", report.inserted_rows),
             ]
         ),
         page.paragraph(
-            f"From {_stamp(stamps.min())} to {_stamp(stamps.max())}. Items have {lengths.min():,} to {lengths.max():,} "
-            f"points. {page.several(report.missing_values, 'value')} of the table missing, rows missing in "
+            f"From {_stamp(stamps.min())} to {_stamp(stamps.max())}. Items have {_range(lengths)} points. "
+            f"{page.several(report.missing_values, 'value')} of the table missing, rows missing in "
             f"{page.several(report.items_with_gaps, 'item')}, {page.several(report.unobserved_items, 'item')} without "
             f"any value, {report.single_value_items:,} with just one. "
             f"The rows came {'' if report.was_sorted else 'un'}sorted."
@@ -70,10 +71,10 @@ def health_section(found: Findings) -> Section:
     parts.append(
         page.table(("finding", "items", "which", "what it means"), rows) if rows else page.paragraph("Nothing.")
     )
-    return ("health", "Data health", [*parts, *_observed(found, stamps, unobserved)])
+    return ("health", "Data health", [*parts, *_observed(found, unobserved)])
 
 
-def _observed(found: Findings, stamps: pd.Index, unobserved: int) -> list[str]:
+def _observed(found: Findings, unobserved: int) -> list[str]:
     """The picture of what was observed, where it tells anything."""
     panel = found.panel
     ends = panel.starts + panel.lengths * panel.grid.step
@@ -82,9 +83,12 @@ def _observed(found: Findings, stamps: pd.Index, unobserved: int) -> list[str]:
     gaps = np.add.reduceat(np.isnan(panel.values).astype(int), panel.offsets[:-1])
     items = np.sort(np.argsort(-gaps, kind="stable")[:MOST_BARS])
     spans = [slice(panel.offsets[item], panel.offsets[item + 1]) for item in items]
-    own, seen = [stamps[span] for span in spans], [~np.isnan(panel.values[span]) for span in spans]
+    seen = [~np.isnan(panel.values[span]) for span in spans]
+    own = [
+        panel.grid.stamps(panel.starts[item] + np.arange(panel.lengths[item] + 1) * panel.grid.step) for item in items
+    ]
     svg = make_svg(
-        lambda ax: draw_observed(ax, own, seen, panel.item_ids[items]), width=9.6, height=0.5 + 0.2 * len(items)
+        lambda ax: draw_observed(ax, own, seen, panel.item_ids[items]), width=ALONE, height=0.5 + 0.2 * len(items)
     )
     which = "all items" if len(items) == panel.num_items else f"the {len(items)} items with most holes"
     caption = f"in {which}; holes are pale"
@@ -102,10 +106,14 @@ def forecast_section(found: Findings, chosen: Sequence[tuple[int, str]]) -> Sect
         ahead = found.stamps[item * horizon : (item + 1) * horizon]
         figures.append(
             page.figure(
-                make_svg(_drawing(stamps[span], past, ahead, found.quantiles[item], found.levels, median)),
+                make_svg(
+                    _drawing(stamps[span], past, ahead, found.quantiles[item], found.levels, median),
+                    width=ALONE if len(chosen) == 1 else BESIDE,
+                ),
                 f"history and forecast of {panel.item_ids[item]}",
                 name=str(panel.item_ids[item]),
-                caption=", ".join(filter(None, [why, names[item]])),
+                caption=", ".join(filter(None, [why, str(names[item]).replace(",", ", ")])),
+                wide=len(chosen) == 1,
             )
         )
         known = past[np.isfinite(past)]
@@ -147,7 +155,7 @@ def backtest_section(found: Findings, windows: int) -> Section:
     num_tested = int((found.board.results[found.model_name].windows.cuts >= 0).any(1).sum())
     items = page.several(found.panel.num_items, "item")
     text = (
-        f"{page.several(windows, 'window')} of {page.several(found.median.shape[1], 'step')} at the end of each "
+        f"Up to {page.several(windows, 'window')} of {page.several(found.median.shape[1], 'step')} at the end of each "
         f"series, forecast from what was known before, for {num_tested:,} of {items}. "
     )
     if np.isfinite(own["skill"]):
@@ -170,7 +178,7 @@ def backtest_section(found: Findings, windows: int) -> Section:
         ),
     ]
     if any(np.isfinite(values).any() for _, values in errors.values()):
-        svg = make_svg(lambda ax: draw_steps(ax, errors), width=9.6, height=3.0)
+        svg = make_svg(lambda ax: draw_steps(ax, errors), width=ALONE, height=3.0)
         parts += [page.heading("Error by step ahead"), page.figure(svg, "MASE by step ahead and model", wide=True)]
     return ("backtest", "Backtest", [*parts, *_hardest(found)])
 
@@ -230,6 +238,8 @@ def anomaly_section(found: Findings, columns: dict[str, Any]) -> Section | None:
     text = f"{judged:,} points of {where} were compared with what the model expected just before each; "
     flagged = page.several(int(points["is_anomaly"].sum()), "point")
     text += f"{flagged} out of line, in {page.several(len(intervals), 'run')}."
+    if not judged:
+        text = "No series is long enough: a point is judged by what the model expected from at least two patches."
     parts = [page.paragraph(text)]
     if len(intervals):
         worst = intervals.head(MOST_ROWS)
@@ -247,8 +257,10 @@ def anomaly_section(found: Findings, columns: dict[str, Any]) -> Section | None:
         figures = []
         for item in items:
             part = points if item is None else points[points[id_column] == item]
-            svg = make_svg(_anomaly_drawing(part, columns))
-            figures.append(page.figure(svg, f"anomalies of {item}", name="" if item is None else str(item)))
+            svg = make_svg(_anomaly_drawing(part, columns), width=ALONE if len(items) == 1 else BESIDE)
+            figures.append(
+                page.figure(svg, f"anomalies of {item}", name="" if item is None else str(item), wide=len(items) == 1)
+            )
         parts.append(page.side_by_side(figures))
     return ("anomalies", "Anomalies", parts)
 
@@ -268,6 +280,11 @@ def made_section(facts: Sequence[tuple[str, Any]], notes: Sequence[str]) -> Sect
 
 def _shown(horizon: int) -> int:
     return int(min(max(4 * horizon, 60), SHOWN_HISTORY))
+
+
+def _range(lengths: IntArray) -> str:
+    low, high = int(lengths.min()), int(lengths.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _some(item_ids: ObjectArray, most: int = 4) -> str:
