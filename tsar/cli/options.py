@@ -205,6 +205,16 @@ def _auto_or_number(text: str) -> int | str:
         raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a whole number") from None
 
 
+def none_or_number(text: str) -> int | None:
+    """Return a whole number, or None for the word."""
+    if text == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither none nor a whole number") from None
+
+
 def _number_or_name(text: str) -> float | str:
     try:
         return float(text)

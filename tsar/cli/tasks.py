@@ -16,7 +16,7 @@ from tsar.cli.files import (
     validate_output,
     write_table,
 )
-from tsar.cli.options import WITH_OPTIONS, add_columns, add_model, column_names
+from tsar.cli.options import WITH_OPTIONS, add_columns, add_model, column_names, none_or_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,11 @@ def add_embed(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--pooling", default="mean", metavar="NAME", help="mean, std, last, segments, joined by _")
     parser.add_argument("--layer", type=int, nargs="+", metavar="N", help="hidden layers (default: the last)")
     parser.add_argument(
-        "--length", type=int, default=512, metavar="L", help="points every series is brought to (default: %(default)s)"
+        "--length",
+        type=none_or_number,
+        default=512,
+        metavar="L",
+        help="points every series is brought to; none: as it is (default: %(default)s)",
     )
     parser.add_argument("--no-statistics", action="store_true", help="leave out means, deviations, level and scale")
 
