@@ -1,7 +1,8 @@
 """Channels: what the targets of one item have to do with each other, around a model that reads each alone.
 
 An adapter maps the C channels of every item to as many latent ones, each of which the model forecasts, and their
-forecasts back (AdaPTS, Benechehab et al., 2025). Related channels help each other as past covariates do (`tsar.covariates`).
+forecasts back (AdaPTS, Benechehab et al., 2025). Related channels help each other as past covariates do
+(`tsar.covariates`).
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def fit_channel_map(channels: FloatArray, kind: str) -> ChannelMap:
     """Find the map of channels (C, N), all items end to end.
 
     ``"identity"`` standardises. ``"pca"`` turns to the principal components. ``"linear"`` turns to the combinations
-    that are easiest to forecast: those with the largest autocorrelation (maximum autocorrelation factors, Switzer & Green,
-    1984). Points with a missing channel are left out; with fewer than 3 C of the rest the map is the identity.
+    that are easiest to forecast: those with the largest autocorrelation (maximum autocorrelation factors, Switzer &
+    Green, 1984). Points with a missing channel are left out; with fewer than 3 C of the rest the map is the identity.
     """
     known = channels[:, np.isfinite(channels).all(0)]
     number = len(channels)
