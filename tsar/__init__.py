@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from tsar.backtesting import backtest
     from tsar.constraints import Constraints
     from tsar.diagnosis import diagnose
+    from tsar.explanation import explain
     from tsar.forecast import Forecast
     from tsar.forecaster import Forecaster
     from tsar.hierarchy import reconcile
     from tsar.hub import load_model
     from tsar.plotting import plot_forecast
     from tsar.plotting_backtest import plot_backtest, plot_coverage
+    from tsar.plotting_explain import plot_explanation
     from tsar.ranking import leaderboard
     from tsar.registry import list_models
     from tsar.reporting import report
@@ -49,39 +51,43 @@ __all__ = [
     "diagnose",
     "embed",
     "errors",
+    "explain",
     "impute",
     "leaderboard",
     "list_models",
     "load_model",
     "plot_backtest",
     "plot_coverage",
+    "plot_explanation",
     "plot_forecast",
     "reconcile",
     "report",
 ]
 
 _HOMES = {
-    "FineTuneConfig": "tsar.training.tune_config",
     "Constraints": "tsar.constraints",
-    "aggregate_samples": "tsar.aggregate",
-    "backtest": "tsar.backtesting",
-    "leaderboard": "tsar.ranking",
-    "plot_backtest": "tsar.plotting_backtest",
-    "plot_coverage": "tsar.plotting_backtest",
-    "reconcile": "tsar.hierarchy",
-    "report": "tsar.reporting",
+    "FineTuneConfig": "tsar.training.tune_config",
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",
+    "StreamingForecaster": "tsar.tasks.streaming",
     "TimeSeriesClassifier": "tsar.tasks.classify",
     "TimeSeriesRegressor": "tsar.tasks.classify",
+    "aggregate_samples": "tsar.aggregate",
+    "backtest": "tsar.backtesting",
+    "detect_anomalies": "tsar.tasks.anomaly",
     "diagnose": "tsar.diagnosis",
     "embed": "tsar.tasks.embed",
-    "StreamingForecaster": "tsar.tasks.streaming",
-    "detect_anomalies": "tsar.tasks.anomaly",
+    "explain": "tsar.explanation",
     "impute": "tsar.tasks.impute",
+    "leaderboard": "tsar.ranking",
     "list_models": "tsar.registry",
     "load_model": "tsar.hub",
+    "plot_backtest": "tsar.plotting_backtest",
+    "plot_coverage": "tsar.plotting_backtest",
+    "plot_explanation": "tsar.plotting_explain",
     "plot_forecast": "tsar.plotting",
+    "reconcile": "tsar.hierarchy",
+    "report": "tsar.reporting",
 }
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tsar.errors import ModelError
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
@@ -125,10 +126,19 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
         (B, F, Q) float64 in data units, ascending along Q; NaN in windows without an observed value; equal to the
         constant in windows that never vary.
 
+    Raises
+    ------
+    ModelError
+        ``model.wrong_task`` for a model with full attention, which fills gaps.
+
     Notes
     -----
     Deterministic. Invariants: cached = uncached, batch = one by one (tests/unit/test_decode.py).
     """
+    if model.config.task != "forecast":
+        raise ModelError(
+            "This model fills gaps and does not forecast.", code="model.wrong_task", hint="tsar.impute takes it."
+        )
     device = next(model.parameters()).device
     values = torch.from_numpy(context).to(device)
     observed = torch.isfinite(values)

@@ -40,7 +40,8 @@ def run_checks() -> Iterator[Check]:
         yield Check("releases", False, "none is shipped with this installation")
     for release in releases:
         yield _run(release.name, partial(_check_release, release.path))
-        yield _run("forecast", partial(_check_forecast, release.path))
+        if release.task == "forecast":
+            yield _run("forecast", partial(_check_forecast, release.path))
 
 
 def _run(name: str, check: Callable[[], str]) -> Check:

@@ -33,7 +33,7 @@ from tsar.hub import load_model, resolve_device
 from tsar.inference import Inference
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
-from tsar.options import covariate_columns, validate_horizon, validate_options
+from tsar.options import covariate_columns, validate_count, validate_horizon, validate_options
 from tsar.refine import zero_bound
 from tsar.saved import load_forecaster, save_forecaster
 from tsar.tuning import load_adapter, save_adapter, tune
@@ -73,6 +73,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         Steps averaged into one for a second, coarse forecast that the level follows half-way, so that long seasons fit
         into the context: ``"auto"`` does so for series longer than the context when it holds fewer than eight seasons
         (data of a few minutes' step), 1 never. Series of less than one patch of coarse steps are left as they are.
+    follow_period
+        Average the last cycles of series whose period the model misses, where that forecast the end of their own past
+        clearly better (`tsar.seasonal`).
     non_negative
         Clip the forecast at zero: ``"auto"`` for the series that were never negative, True for all, False for none.
     ensemble
@@ -146,6 +149,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         batch_size: int | str = "auto",
         symmetrize: bool = True,
         downsample: int | str = "auto",
+        follow_period: bool = True,
         non_negative: bool | str = "auto",
         ensemble: str | None = None,
         past_covariates: Sequence[str] = (),
@@ -173,6 +177,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.symmetrize = symmetrize
         self.downsample = downsample
+        self.follow_period = follow_period
         self.non_negative = non_negative
         self.ensemble = ensemble
         self.past_covariates = past_covariates
@@ -237,6 +242,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         constraints: Any = None,
         examples: Any = None,
         neighbours: int = 0,
+        adapt_steps: int = 0,
     ) -> Any:
         """Forecast what follows the history.
 
@@ -252,6 +258,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             A long frame of other series, and how many windows to look up in them and in the series' own past: what
             followed the windows most like the end of a series moves its forecast, where that would have helped
             (`tsar.context`). Off by default.
+        adapt_steps
+            Gradient steps of the norms and biases of a copy of the model, on the history only, before it forecasts
+            (`tsar.training.adapt`). The copy is thrown away. See docs/adaptation.md for whether it helps.
 
         Returns
         -------
@@ -270,7 +279,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             If `future_df` does not fit.
         """
         levels = self._levels(quantile_levels)
-        panel, forecast = self._distribution(df, prediction_length, future_df, constraints, examples, neighbours)
+        panel, forecast = self._distribution(
+            df, prediction_length, future_df, constraints, examples, neighbours, adapt_steps
+        )  # fmt: skip
         return make_forecast_frame(  # distribution -> frame
             panel, forecast.at(levels), levels, forecast.median, id_column=self.id_column,
             timestamp_column=self.timestamp_column, target_name=self.target, gap=self.gap,
@@ -286,10 +297,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         constraints: Any = None,
         examples: Any = None,
         neighbours: int = 0,
+        adapt_steps: int = 0,
     ) -> Forecast:
         """Forecast as numbers: a `Forecast` of the ascending levels; parameters and errors as in `predict`."""
         levels = sorted(self._levels(quantile_levels))
-        _, forecast = self._distribution(df, prediction_length, future_df, constraints, examples, neighbours)
+        _, forecast = self._distribution(
+            df, prediction_length, future_df, constraints, examples, neighbours, adapt_steps
+        )  # fmt: skip
         return replace(forecast, quantiles=forecast.at(levels), levels=np.asarray(levels))
 
     def sample(
@@ -323,7 +337,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         OptionError
             ``option.invalid`` if `num_samples` is not a whole number from 1; and the errors of `predict`.
         """
-        panel, forecast = self._distribution(df, prediction_length, future_df, constraints, None, 0)
+        panel, forecast = self._distribution(df, prediction_length, future_df, constraints)
         paths = forecast.sample(num_samples, item_ids=list(panel.item_ids), random_state=self.random_state)
         return make_sample_frame(
             panel, paths, id_column=self.id_column, timestamp_column=self.timestamp_column, target_name=self.target,
@@ -397,8 +411,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             self.covariate_effect_ = self._learn_covariates(panel, panel.covariates, self._inference())
 
     def _distribution(
-        self, df: Any, prediction_length: int | None, future_df: Any, constraints: Any, examples: Any, neighbours: int
-    ) -> tuple[Panel, Forecast]:
+        self, df: Any, prediction_length: int | None, future_df: Any, constraints: Any, examples: Any = None,
+        neighbours: int = 0, adapt_steps: int = 0,
+    ) -> tuple[Panel, Forecast]:  # fmt: skip
         """Frame -> windows -> tokens -> model -> distribution."""
         validate_options(self)
         inference = self._inference()
@@ -406,7 +421,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         horizon = self.gap + self._horizon(panel, prediction_length)
         future = self._future(panel, future_df, horizon)
         shown = None if examples is None else self._panel(examples)
-        quantiles = inference.forecast(panel, horizon, examples=shown, neighbours=neighbours)  # -> … -> distribution
+        adapted = self._adapted(inference, panel, horizon, adapt_steps)
+        quantiles = adapted.forecast(panel, horizon, examples=shown, neighbours=neighbours)  # -> … -> distribution
         quantiles = self._follow_covariates(panel, quantiles, future, inference)[:, self.gap :]
         _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
         forecast = Forecast(
@@ -428,8 +444,19 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             model=model, context_lengths=self._contexts(model), symmetrize=bool(self.symmetrize),
             rows_per_batch=None if self.batch_size == "auto" else int(self.batch_size),
             downsample=self.downsample if isinstance(self.downsample, str) else min(int(self.downsample), _LONGEST),
-            ensemble=self.ensemble,
+            follow_period=bool(self.follow_period), ensemble=self.ensemble,
         )  # fmt: skip
+
+    def _adapted(self, inference: Inference, panel: Panel, horizon: int, steps: int) -> Inference:
+        if validate_count("adapt_steps", steps, least=0) == 0:
+            return inference
+        from tsar.training.adapt import adapt
+
+        model = adapt(
+            inference.model, panel.values, panel.offsets, steps=steps, prediction_length=horizon,
+            context_length=max(inference.context_lengths), seed=self.random_state or 0,
+        )  # fmt: skip
+        return replace(inference, model=model)
 
     def _tune(self, panel: Panel, validation: Panel | None) -> None:
         from tsar.training.tune_config import FineTuneConfig
@@ -464,9 +491,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     ) -> npt.NDArray[np.float64]:
         if panel.covariates is None:
             return quantiles
-        is_fitted = panel is getattr(self, "panel_", None)
-        effect = self.covariate_effect_ if is_fitted else self._learn_covariates(panel, panel.covariates, inference)
+        effect = self._effect_of(panel, panel.covariates, inference)
         return apply_effect(effect, quantiles, inference.decode, panel.values, panel.offsets, panel.covariates, future)
+
+    def _effect_of(self, panel: Panel, covariates: Covariates, inference: Inference) -> CovariateEffect:
+        is_fitted = panel is getattr(self, "panel_", None)
+        return self.covariate_effect_ if is_fitted else self._learn_covariates(panel, covariates, inference)
 
     def _calibrated(self, forecast: Forecast) -> Forecast:
         if not self.calibrate:

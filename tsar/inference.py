@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tsar.context import follow_neighbours
@@ -14,6 +14,7 @@ from tsar.freq import season_length
 from tsar.logging import progress_bar
 from tsar.model.decoder import Decoder
 from tsar.refine import coarse_rate, downsample, follow_coarse
+from tsar.seasonal import follow_period
 from tsar.types import FloatArray, IntArray
 
 
@@ -27,7 +28,7 @@ class Inference:
         The decoder, in evaluation mode.
     context_lengths, symmetrize, rows_per_batch
         As in `tsar.decode.decode_panel`.
-    downsample, ensemble
+    downsample, follow_period, ensemble
         As in `tsar.Forecaster`.
     """
 
@@ -36,6 +37,7 @@ class Inference:
     symmetrize: bool = True
     rows_per_batch: int | None = None
     downsample: int | str = "auto"
+    follow_period: bool = False
     ensemble: str | None = None
 
     def decode(
@@ -69,6 +71,9 @@ class Inference:
         with progress_bar(total=panel.num_items, desc="forecast", unit="series", delay=2.0) as bar:
             quantiles = self.decode(panel.values, panel.offsets, prediction_length, advance=bar.update)
         quantiles = self._follow_coarse(panel, quantiles)
+        if self.follow_period:
+            quickly = replace(self, symmetrize=False).decode  # to compare with, not to forecast
+            quantiles = follow_period(quantiles, panel.values, panel.offsets, quickly)
         season = season_length(panel.freq)
         if self.ensemble == "classical":
             decode = partial(self.decode, prediction_length=prediction_length)
@@ -78,11 +83,18 @@ class Inference:
             examples=examples, neighbours=neighbours, season=max(season, 1),
         )  # fmt: skip
 
+    def reach(self, freq: str | None) -> int:
+        """Points of history that a forecast depends on, with the coarse view."""
+        return max(self.context_lengths) * self._coarse_rate(freq)
+
+    def _coarse_rate(self, freq: str | None) -> int:
+        is_auto = self.downsample == "auto"
+        return coarse_rate(season_length(freq), max(self.context_lengths)) if is_auto else int(self.downsample)
+
     def _follow_coarse(self, panel: Panel, quantiles: FloatArray) -> FloatArray:
         """Follow a coarse view of seasons that are too long for the context."""
         longest, horizon = max(self.context_lengths), quantiles.shape[1]
-        is_auto = self.downsample == "auto"
-        rate = coarse_rate(season_length(panel.freq), longest) if is_auto else int(self.downsample)
+        rate = self._coarse_rate(panel.freq)
         if rate == 1:
             return quantiles
         patch = self.model.config.patch_length  # fewer coarse points say nothing about the level

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -64,7 +66,7 @@ def _windows(start: int, stop: int, length: int) -> list[tuple[int, int, int, in
     if stop - start <= length:
         return [(start, stop, start, stop)]
     begins = [*range(start, stop - length, length // 2), stop - length]
-    bounds = [start, *((a + b + length) // 2 for a, b in zip(begins[:-1], begins[1:], strict=True)), stop]
+    bounds = [start, *((a + b + length) // 2 for a, b in pairwise(begins)), stop]
     return [(b, b + length, bounds[i], bounds[i + 1]) for i, b in enumerate(begins)]
 
 

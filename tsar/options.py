@@ -17,6 +17,7 @@ _NO_DEFAULT = object()
 _COUNTS = (("batch_size", "auto", 1), ("downsample", "auto", 1), ("gap", _NO_DEFAULT, 0))
 _CHOICES = {
     "symmetrize": (True, False),
+    "follow_period": (True, False),
     "non_negative": (True, False, "auto"),
     "ensemble": (None, "classical"),
     "calendar": (True, False),
@@ -49,6 +50,12 @@ def validate_horizon(prediction_length: Any) -> int:
             code="option.prediction_length",
         )
     return int(prediction_length)
+
+
+def validate_count(name: str, value: Any, *, least: int) -> int:
+    """Return a whole number from `least`, or raise ``option.invalid``."""
+    _validate_count(name, value, _NO_DEFAULT, least)
+    return int(value)
 
 
 def covariate_columns(forecaster: Any) -> CovariateColumns:

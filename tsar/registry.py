@@ -26,12 +26,15 @@ class ReleaseInfo:
         Number of weights.
     summary
         First sentence of its card.
+    task
+        ``"forecast"``, or ``"infill"`` for a release that fills gaps (`tsar.impute`).
     """
 
     name: str
     path: Path
     parameters: int
     summary: str
+    task: str = "forecast"
 
 
 @lru_cache(maxsize=1)
@@ -72,4 +75,6 @@ def _describe(name: str, path: Path) -> ReleaseInfo:
     card = path / "card.md"
     lines = [line.strip() for line in card.read_text().splitlines()] if card.is_file() else []
     text = next((line for line in lines if line and not line.startswith(("#", "---", "|"))), "")
-    return ReleaseInfo(name, path, parameters, text)
+    config = path / "config.json"
+    attention = json.loads(config.read_text()).get("attention", "causal") if config.is_file() else "causal"
+    return ReleaseInfo(name, path, parameters, text, "forecast" if attention == "causal" else "infill")

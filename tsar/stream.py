@@ -140,7 +140,8 @@ class SeriesStream:
         top = np.nanmax(np.abs(window), initial=0.0)
         self.unit = float(2.0 ** np.clip(np.frexp(top)[1], -1000, 1000))
         self.largest = max(top, 1e-300) * 2.0**200  # beyond, squares in this unit might overflow
-        self.sums, self.states = _Sums(), deque(maxlen=patch)
+        self.sums = _Sums()
+        self.states: deque[ScaleState] = deque(maxlen=patch)
         for place, value in enumerate(window):
             self.sums.add(value / self.unit)
             if len(window) - place <= patch:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from tsar.errors import OptionError
 from tsar.frame.columns import ONE_SERIES, Source
 from tsar.frame.panel import Panel
-from tsar.types import BoolArray, FloatArray, IntArray, ObjectArray
+from tsar.types import FloatArray, IntArray
 
 
 def quantile_column(level: float) -> str:
@@ -106,7 +106,7 @@ def make_sample_frame(
 
 def make_panel_frame(
     panel: Panel,
-    columns: Mapping[str, FloatArray | BoolArray | IntArray | ObjectArray],
+    columns: Mapping[str, Any],
     *,
     id_column: str | None = "item_id",
     timestamp_column: str = "timestamp",

@@ -42,7 +42,7 @@ def apply_rotary(x_BHTK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Attention, causal unless the config says full, with fewer key/value heads than query heads and normalised queries and keys."""
+    """Attention, causal or full, with fewer key/value heads than query heads and normalised queries and keys."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Attention(nn.Module):
     def forward(
         self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: LayerCache | None
     ) -> Tensor:
-        """Return what to add to the residual stream, (B, T, D); `mask` None hides nothing but, if causal, the future."""
+        """Return what to add to the residual stream, (B, T, D); `mask` None hides only the future, if causal."""
         batch, tokens, _ = x_BTD.shape
         qkv = self.query_key_value(x_BTD).view(batch, tokens, -1, self.head_dim).transpose(1, 2)
         q_BHTK, k_BGTK, v_BGTK = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)

@@ -115,7 +115,7 @@ def detect_anomalies(
         flagged[start:stop] = _flag(scores[start:stop], contamination, threshold)
     interval = np.concatenate([_number_intervals(flagged[start:stop], merge) for start, stop in bounds])
     band = law.at(sorted(quantile_levels))[:, 0]
-    names = {"id_column": id_column, "timestamp_column": timestamp_column}
+    names: dict[str, Any] = {"id_column": id_column, "timestamp_column": timestamp_column}
     columns = {
         target: panel.values, "score": scores, "is_anomaly": flagged, "expected": law.median[:, 0],
         "lower": band[:, 0], "upper": band[:, 1], "interval": interval,

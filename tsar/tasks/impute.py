@@ -1,13 +1,15 @@
 """Fill gaps from both sides.
 
-Two kinds of release can do it. One that forecasts fills a gap twice, from its left and, the series read backwards, from
-its right; the two are blended by how far each has to see. One trained for it sees both sides at once.
+Two kinds of release can do it. One that forecasts fills a gap twice, from its left and, the series read backwards,
+from its right; the two are blended by how far each has to see, and this is done again with the other gaps filled.
+One trained for it sees both sides at once.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,20 @@ from tsar.rolling import forecasts_from
 from tsar.types import BoolArray, FloatArray, IntArray
 
 SIDES = ("both", "left", "right")
-_LEAST_SPREAD = 1e-12
+ROUNDS = 3
+"""How often a model that forecasts fills all gaps: again and again with the last fill of all others in view."""
+ENOUGH = 32
+"""Observed points that make a side's answer as good as any, for its weight."""
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Runs of missing points, (G,) each: where they start and stop, and where their series does."""
+
+    starts: IntArray
+    stops: IntArray
+    first: IntArray
+    last: IntArray
 
 
 def impute(
@@ -103,7 +118,13 @@ def impute(
 
 
 def fill_quantiles(
-    model: Decoder, values: FloatArray, offsets: IntArray, *, sides: str = "both", symmetrize: bool = True
+    model: Decoder,
+    values: FloatArray,
+    offsets: IntArray,
+    *,
+    sides: str = "both",
+    rounds: int = ROUNDS,
+    symmetrize: bool = True,
 ) -> FloatArray:
     """Quantiles (N, Q) of every missing point, NaN where a value is observed or nothing can be said.
 
@@ -115,6 +136,8 @@ def fill_quantiles(
         Series end to end (N,), NaN where missing, and where each starts (I + 1,).
     sides
         For a model that forecasts: from which sides.
+    rounds
+        For a model that forecasts: how often all gaps are filled.
     symmetrize
         As in `decode_panel`.
     """
@@ -123,55 +146,65 @@ def fill_quantiles(
         return np.full((len(values), len(model.config.quantile_levels)), np.nan)
     if model.config.task == "infill":
         return infill_panel(model, values, offsets, missing, symmetrize=symmetrize)
-    starts, stops, first, last = _gaps(missing, offsets)
-    forward = partial(_continue, model, symmetrize=symmetrize)
-    left = right = None
-    if sides != "right":
-        left = forward(values, first, starts, stops)
-    if sides != "left":  # the same, the whole panel read backwards
-        size = len(values)
-        right = forward(values[::-1], size - last, size - stops, size - starts)[::-1]
-    if left is None or right is None:
-        return left if right is None else right  # type: ignore[return-value]
-    return blend(left, right, missing, starts, stops)
-
-
-def _gaps(missing: BoolArray, offsets: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Start and stop of each run of missing points within one series, and start and stop of its series."""
-    begins = missing.copy()
-    begins[1:] &= ~missing[:-1]
-    begins[offsets[:-1]] = missing[offsets[:-1]]
-    ends = missing.copy()
-    ends[:-1] &= ~missing[1:]
-    ends[offsets[1:] - 1] = missing[offsets[1:] - 1]
-    starts, stops = np.flatnonzero(begins), np.flatnonzero(ends) + 1
-    item = np.searchsorted(offsets, starts, side="right") - 1
-    return starts, stops, offsets[item], offsets[item + 1]
-
-
-def _continue(
-    model: Decoder, values: FloatArray, first: IntArray, starts: IntArray, stops: IntArray, *, symmetrize: bool
-) -> FloatArray:
-    """Quantiles (N, Q) of each gap from what stands between `first`, where its series begins, and its start."""
-    quantiles = np.full((len(values), len(model.config.quantile_levels)), np.nan)
-    lengths, reach = stops - starts, model.config.output_length
-    for horizon in 2 ** np.arange(int(lengths.max()).bit_length() + 1):  # gaps of similar length together
-        chosen = np.flatnonzero((lengths <= horizon) & (lengths > horizon // 2) & (starts > first))
-        if not len(chosen):
-            continue
-        if horizon <= reach:
-            answers = forecasts_from(model, values, first[chosen], starts[chosen], int(horizon), symmetrize=symmetrize)
-        else:
-            answers = _continue_far(model, values, first[chosen], starts[chosen], int(horizon), symmetrize)
-        for gap, answer in zip(chosen, answers, strict=True):
-            quantiles[starts[gap] : stops[gap]] = answer[: lengths[gap]]
+    gaps = _gaps(missing, offsets)
+    quantiles = _fill_once(model, values, gaps, missing, sides, symmetrize)
+    for _ in range(rounds - 1):  # the other gaps of the context hold their last fill now
+        whole = np.where(missing, _median(quantiles), values)
+        quantiles = _fill_once(model, whole, gaps, missing, sides, symmetrize)
     return quantiles
 
 
-def _continue_far(
-    model: Decoder, values: FloatArray, first: IntArray, starts: IntArray, horizon: int, symmetrize: bool
+def _fill_once(
+    model: Decoder, values: FloatArray, gaps: Gaps, missing: BoolArray, sides: str, symmetrize: bool
 ) -> FloatArray:
-    """Forecasts (K, F, Q) from each start, beyond what a token answers for."""
+    """Quantiles (N, Q) of each gap from what stands around it; nothing within the gap itself is looked at."""
+    forward = partial(_continue, model, symmetrize=symmetrize)
+    if sides == "left":
+        return forward(values, gaps)
+    size = len(values)  # the same, the whole panel read backwards
+    right = forward(values[::-1], Gaps(size - gaps.stops, size - gaps.starts, size - gaps.last, size - gaps.first))[
+        ::-1
+    ]
+    if sides == "right":
+        return right
+    return blend(forward(values, gaps), right, missing, gaps)
+
+
+def _median(quantiles: FloatArray) -> FloatArray:
+    return quantiles[:, quantiles.shape[1] // 2]
+
+
+def _gaps(missing: BoolArray, offsets: IntArray) -> Gaps:
+    """Find the runs of missing points, each within one series."""
+    begins, ends = missing.copy(), missing.copy()
+    begins[1:] &= ~missing[:-1]
+    begins[offsets[:-1]] = missing[offsets[:-1]]
+    ends[:-1] &= ~missing[1:]
+    ends[offsets[1:] - 1] = missing[offsets[1:] - 1]
+    starts = np.flatnonzero(begins)
+    item = np.searchsorted(offsets, starts, side="right") - 1
+    return Gaps(starts, np.flatnonzero(ends) + 1, offsets[item], offsets[item + 1])
+
+
+def _continue(model: Decoder, values: FloatArray, gaps: Gaps, *, symmetrize: bool) -> FloatArray:
+    """Quantiles (N, Q) of each gap from what stands before it in its series; gaps of similar length together."""
+    quantiles = np.full((len(values), len(model.config.quantile_levels)), np.nan)
+    lengths = gaps.stops - gaps.starts
+    for horizon in (1 << power for power in range(int(lengths.max()).bit_length() + 1)):
+        chosen = np.flatnonzero((lengths <= horizon) & (lengths > horizon // 2) & (gaps.starts > gaps.first))
+        if not len(chosen):
+            continue
+        ahead = forecasts_from if horizon <= model.config.output_length else _forecasts_far
+        answers = ahead(model, values, gaps.first[chosen], gaps.starts[chosen], horizon, symmetrize=symmetrize)
+        for gap, answer in zip(chosen, answers, strict=True):
+            quantiles[gaps.starts[gap] : gaps.stops[gap]] = answer[: lengths[gap]]
+    return quantiles
+
+
+def _forecasts_far(
+    model: Decoder, values: FloatArray, first: IntArray, starts: IntArray, horizon: int, *, symmetrize: bool
+) -> FloatArray:
+    """As `forecasts_from`, beyond what a token answers for: a window of its own for each."""
     context = model.config.context_length
     begins = np.maximum(first, starts - context)
     parts = [values[begin:stop] for begin, stop in zip(begins, starts, strict=True)]
@@ -179,20 +212,20 @@ def _continue_far(
     return decode_panel(model, np.concatenate(parts), bounds, horizon, context_lengths=[context], symmetrize=symmetrize)
 
 
-def blend(left: FloatArray, right: FloatArray, missing: BoolArray, starts: IntArray, stops: IntArray) -> FloatArray:
-    """Mean of two quantile functions (N, Q), weighted by inverse variance and by how near each side is.
+def blend(left: FloatArray, right: FloatArray, missing: BoolArray, gaps: Gaps) -> FloatArray:
+    """Mean of two quantile functions (N, Q): at the edge of a gap the near side decides, so the fill meets both ends.
 
-    The weight of a side is the distance to the other one over its squared spread: at the edge of a gap the near side
-    decides, and the fill meets both ends. Where one side says nothing the other is taken.
+    The weight of a side is the way to the other end, times how many points it was made from up to `ENOUGH`. Where one
+    side says nothing the other is taken.
     """
-    place = np.zeros(len(missing))
-    for start, stop in zip(starts, stops, strict=True):
-        place[start:stop] = (np.arange(stop - start) + 1) / (stop - start + 1)
-    spread = [np.maximum(one[:, -1] - one[:, 0], _LEAST_SPREAD) for one in (left, right)]
-    with np.errstate(invalid="ignore", over="ignore"):
-        ratio = (spread[0] / spread[1]) ** 2 * place / (1 - place)  # of the right weight to the left one
-        share = np.nan_to_num(ratio / (1 + ratio), nan=0.5, posinf=1.0)[:, None]
-        mean = left + share * (right - left)
+    share = np.zeros((len(missing), 1))
+    seen = np.concatenate([[0], np.cumsum(~missing)])
+    for start, stop, first, last in zip(gaps.starts, gaps.stops, gaps.first, gaps.last, strict=True):
+        place = np.arange(1, stop - start + 1)
+        of_left = (stop - start + 1 - place) * min(seen[start] - seen[first], ENOUGH)
+        of_right = place * min(seen[last] - seen[stop], ENOUGH)
+        share[start:stop, 0] = of_right / np.maximum(of_left + of_right, 1)
+    mean = left + share * (right - left)
     return np.where(np.isnan(left), right, np.where(np.isnan(right), left, mean))
 
 

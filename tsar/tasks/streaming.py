@@ -29,11 +29,11 @@ _OPTIONS = ("prediction_length", "quantile_levels", "freq", "id_column", "timest
 class StreamingForecaster:
     """A forecaster that keeps up with its series.
 
-    `start` reads the history once; `update` appends new values, each for the cost of one token; `predict` forecasts what
-    follows. The forecasts are those of `Forecaster` with ``downsample=1`` on the points that are held (up to rounding):
-    all of them until a series is longer than the model's context, then its last three quarters at least. When the
-    context is full it is cut to three quarters and read anew, so that an update costs the same however long a series
-    has run; on the mean about four tokens with the shipped models.
+    `start` reads the history once; `update` appends new values, each for the cost of one token; `predict` forecasts
+    what follows. The forecasts are those of `Forecaster` with ``downsample=1`` on the points that are held (up to
+    rounding): all of them until a series is longer than the model's context, then its last three quarters at least.
+    When the context is full it is cut to three quarters and read anew, so that an update costs the same however long a
+    series has run; on the mean about four tokens with the shipped models.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ each token itself (`HiddenPoints`).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,22 +91,25 @@ class HiddenPoints(nn.Module):
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         self.decoder = decoder
+        # torch 2.13 compiles the gathers of this tokenizer to reads out of bounds
+        self.encode: Any = torch.compiler.disable(decoder.tokenizer.encode)  # type: ignore[no-untyped-call]
 
     def forward(self, windows: Tensor, visible: Tensor, guide: Tensor | None = None, share: float = 0.0) -> Tensor:
         """Return the loss (B,) of each window over its hidden points; arguments as of `NextPatches`, no teacher."""
         config = self.decoder.config
         context = windows.shape[1] - config.output_length
         windows, visible = windows[:, :context], visible[:, :context]
-        tokens = self.decoder.tokenizer.encode(windows, visible)
+        tokens = self.encode(windows, visible)
         quantiles = self.decoder(tokens)
-        targets = windows.unflatten(1, (-1, config.patch_length))
-        hidden = ~visible.unflatten(1, (-1, config.patch_length))
+        targets = windows.view(len(windows), -1, config.patch_length)
+        hidden = ~visible.view(len(visible), -1, config.patch_length)
         state = tokens.state
         valid = hidden & torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
         z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
         error = torch.where(valid, pinball_loss(quantiles, z, self.decoder.levels), 0.0).sum((1, 2))
         count = valid.sum((1, 2)).clamp_min(1)
-        return error / (count * context).sqrt()
+        loss: Tensor = error / (count * context).sqrt()
+        return loss
 
 
 def make_objective(decoder: Decoder, *, smooth_weight: float = 0.0) -> NextPatches | HiddenPoints:

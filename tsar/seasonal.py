@@ -1,0 +1,213 @@
+"""Follow a period that the model cannot: profiles longer than its patches, cycles of which its context holds two.
+
+The period is read off the autocorrelation of a history much longer than the context, and the last cycles, brought to
+the level of the newest one, are averaged. Model and cycles are both scored on the end of the series' own past; the
+forecast moves to the cycles only where they clearly win there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tsar.tokenizers.period import find_period
+from tsar.types import BoolArray, FloatArray, IntArray
+from tsar.windows import make_batches
+
+Decode = Callable[[FloatArray, IntArray, int], FloatArray]
+
+LONGEST = 4096  # points of history that the period is read off: ten of 400
+CYCLES = (1, 2, 4, 8)  # how many of the last are averaged; the backtest chooses
+LEAST_STRENGTH = 0.5  # of the autocorrelation at the period
+LEAST_SKILL = 0.4  # of the cycles over their own mean, in the backtest; below, the model is not even asked
+FOLDS = 2  # backtests, one after the other; the cycles must win each
+CLEAR = 0.75  # error of the cycles, as a share of the model's, from which they are followed
+SHORTEST_TEST, LONGEST_TEST = (
+    48,
+    256,
+)  # points held back for the backtest, and no more than a quarter of the history, for each
+LARGEST = np.finfo(np.float64).max
+NARROWEST = 0.1  # of the model's spread
+PATCH = 64
+POINTS_AT_ONCE = 1 << 20
+
+
+def follow_period(quantiles: FloatArray, values: FloatArray, offsets: IntArray, decode: Decode) -> FloatArray:
+    """Move the quantiles (I, F, Q) toward what the last cycles say, where that forecast the end of the past better.
+
+    Parameters
+    ----------
+    quantiles
+        Forecast of the model.
+    values, offsets
+        The panel: series end to end (N,), NaN where missing, and where each starts (I + 1,).
+    decode
+        Forecasts another panel with the model, (I, F, Q), from values, offsets and a horizon.
+
+    Returns
+    -------
+    ndarray
+        (I, F, Q). The median is the mean of model and cycles, weighted by the inverse squared errors of the backtest;
+        the distances of the others to it shrink as the error does. Series without a clear period are as they were.
+
+    Notes
+    -----
+    Two backtests of at most 256 steps, only for series whose cycles repeat; others cost a Fourier transform.
+    """
+    exponents = _exponents(values, offsets)  # powers of two: the largest and smallest numbers do as others do
+    scaled = np.ldexp(values, -np.repeat(exponents, np.diff(offsets)))
+    moved = quantiles.copy()
+    for batch in make_batches(
+        scaled, offsets, context_length=LONGEST, patch_length=PATCH, points_per_batch=POINTS_AT_ONCE
+    ):
+        found, model_error = _find_cycles(batch.context), np.empty((0, 0))
+        for fold in range(FOLDS):
+            if len(found.rows):
+                new = _model_error(batch.context[found.rows], found.held_back, fold, decode, quantiles.shape[2] // 2)
+                wins = np.isfinite(new) & (found.errors[:, fold] < CLEAR * new)
+                model_error = np.column_stack([model_error[wins], new[wins]]) if fold else new[wins, None]
+                found = found.at(wins)
+        if len(found.rows):
+            items = batch.rows[found.rows]
+            cycles = _continue(batch.context[found.rows], found.periods, quantiles.shape[1])
+            chosen = cycles[found.chosen, np.arange(len(items))]
+            unit = exponents[items, None, None]
+            near = _move(np.ldexp(quantiles[items], -unit), chosen, found.errors.mean(1), model_error.mean(1))
+            with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
+                moved[items] = np.clip(np.ldexp(near, unit), -LARGEST, LARGEST)
+    return moved
+
+
+def _exponents(values: FloatArray, offsets: IntArray) -> IntArray:
+    """Power of two (I,) above the largest absolute value of each series."""
+    sizes = np.zeros(len(offsets) - 1)
+    filled = offsets[1:] > offsets[:-1]
+    if filled.any():
+        sizes[filled] = np.maximum.reduceat(np.abs(np.nan_to_num(values)), offsets[:-1][filled])
+    return np.frexp(sizes)[1].astype(np.int64)
+
+
+def _move(quantiles: FloatArray, cycles: FloatArray, cycle_error: FloatArray, model_error: FloatArray) -> FloatArray:
+    """Quantiles (W, F, Q) moved toward the cycles (W, F), where they are known, by errors (W,) in the backtest."""
+    middle = quantiles.shape[2] // 2
+    median = quantiles[..., middle]
+    ratio = (cycle_error / model_error)[:, None]
+    weight = 1 / (1 + ratio**2)
+    known = np.isfinite(cycles)
+    target = np.where(known, median + weight * (cycles - median), median)
+    spread = np.where(known, np.maximum(weight * ratio + 1 - weight, NARROWEST), 1.0)
+    return target[..., None] + spread[..., None] * (quantiles - median[..., None])
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Windows whose cycles repeat: (R,) which, their period, points of a backtest, cycles chosen; errors (R, folds)."""
+
+    rows: IntArray
+    periods: FloatArray
+    held_back: IntArray
+    chosen: IntArray
+    errors: FloatArray
+
+    def at(self, wanted: BoolArray) -> _Found:
+        """Those wanted."""
+        return _Found(
+            self.rows[wanted], self.periods[wanted], self.held_back[wanted], self.chosen[wanted], self.errors[wanted]
+        )
+
+
+def _find_cycles(context: FloatArray) -> _Found:
+    """Find the period of every window (B, L), without its end, and score the cycles on its ends."""
+    observed = np.isfinite(context)
+    lengths = context.shape[1] - observed.argmax(1)
+    newest = np.clip(lengths // 4, 1, SHORTEST_TEST)
+    before = np.arange(context.shape[1]) < (context.shape[1] - newest)[:, None]
+    period = find_period(torch.from_numpy(context), torch.from_numpy(observed & before))
+    periods, strength = period.length.double().numpy(), period.strength.numpy()
+    rows = np.flatnonzero((periods > 0) & (strength > LEAST_STRENGTH))
+    held_back = np.clip(np.ceil(periods[rows]), newest[rows], LONGEST_TEST).astype(np.int64)
+    held_back = np.minimum(held_back, lengths[rows] // 4)
+    tests = [
+        _score_cycles(context[row], period, int(held))
+        for row, period, held in zip(rows, periods[rows], held_back, strict=True)
+    ]
+    chosen = np.array([choice for choice, _ in tests], dtype=np.int64)
+    errors = np.array([error for _, error in tests]).reshape(len(tests), FOLDS)
+    found = _Found(rows, periods[rows], held_back, chosen, errors)
+    return found.at(np.isfinite(errors).all(1))
+
+
+def _score_cycles(series: FloatArray, period: float, held_back: int) -> tuple[int, FloatArray]:
+    """Say how many cycles forecast the ends of a series best, and their error at each; infinite if it has no skill."""
+    pasts, ends = zip(*(_split(series, held_back, fold) for fold in range(FOLDS)), strict=True)
+    guesses = [_continue(past[None], np.array([period]), held_back)[:, 0] for past in pasts]
+    errors = np.array([[_error(one, end) for one in guess] for guess, end in zip(guesses, ends, strict=True)])
+    best = int(errors.mean(0).argmin())
+    flat = np.array(
+        [_error(np.full(len(end), _mean(guess[best])), end) for guess, end in zip(guesses, ends, strict=True)]
+    )
+    has_skill = bool((errors[:, best] <= (1 - LEAST_SKILL) * flat).all())
+    return best, errors[:, best] if has_skill else np.full(FOLDS, np.inf)
+
+
+def _split(series: FloatArray, held_back: int, fold: int) -> tuple[FloatArray, FloatArray]:
+    """Past and what followed, of backtests `held_back` points apart, the newest first."""
+    cut = len(series) - held_back * (fold + 1)
+    return series[:cut], series[cut : cut + held_back]
+
+
+def _model_error(context: FloatArray, held_back: IntArray, fold: int, decode: Decode, middle: int) -> FloatArray:
+    """Error (R,) of the model's median in a backtest of the windows (R, L)."""
+    split = [_split(row, int(held), fold) for row, held in zip(context, held_back, strict=True)]
+    starts = np.concatenate([[0], np.cumsum([len(past) for past, _ in split])])
+    guesses = decode(np.concatenate([past for past, _ in split]), starts, int(held_back.max()))[..., middle]
+    return np.array([_error(guess[: len(end)], end) for guess, (_, end) in zip(guesses, split, strict=True)])
+
+
+def _continue(context: FloatArray, periods: FloatArray, horizon: int) -> FloatArray:
+    """Forecasts (K, B, F) of windows (B, L) by the mean of the last 1, 2, 4, 8 cycles, at the level of the last one.
+
+    A period need not be whole; cycles with missing values count where they are observed.
+    """
+    length = context.shape[1]
+    step = np.arange(horizon)
+    first = np.floor(step / periods[:, None]) + 1
+    total = np.zeros((len(context), horizon))
+    count = np.zeros_like(total)
+    result, latest = [], None
+    for cycle in range(CYCLES[-1]):
+        level, is_whole = _level(context, periods, cycle)
+        latest = level if latest is None else latest
+        place = length + step - np.round((first + cycle) * periods[:, None]).astype(np.int64)
+        inside = (place >= 0) & is_whole[:, None]
+        value = np.take_along_axis(context, np.clip(place, 0, length - 1), 1) - (level - latest)[:, None]
+        seen = inside & np.isfinite(value)
+        total += np.where(seen, value, 0.0)
+        count += seen
+        if cycle + 1 in CYCLES:
+            result.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return np.stack(result)
+
+
+def _level(context: FloatArray, periods: FloatArray, cycle: int) -> tuple[FloatArray, BoolArray]:
+    """Mean (B,) over a cycle, counted from the end, and whether the window holds anything of it."""
+    back = context.shape[1] - np.arange(context.shape[1])
+    low, high = np.round(cycle * periods)[:, None], np.round((cycle + 1) * periods)[:, None]
+    seen = (back > low) & (back <= high) & np.isfinite(context)
+    number = seen.sum(1)
+    return np.where(seen, context, 0.0).sum(1) / np.maximum(number, 1), number > 0
+
+
+def _mean(numbers: FloatArray) -> float:
+    known = numbers[np.isfinite(numbers)]
+    return float(known.mean()) if len(known) else np.nan
+
+
+def _error(guess: FloatArray, actual: FloatArray) -> float:
+    """Mean absolute error where both are known; infinite where nothing is."""
+    missed = np.abs(guess - actual)
+    known = np.isfinite(missed)
+    return float(missed[known].mean()) if known.any() else np.inf
