@@ -4,9 +4,9 @@
     python pretrain/check_anomalies.py
 
 Every way scores the test part of each channel with the training part, where there is one, as history; the score of a
-set of several channels is the mean over channels. VUS-PR and VUS-ROC (Paparrizos et al., 2022) and the best
-point-wise F1 are aeon's and scikit-learn's; *first* says whether the highest score of all lies within 100
-points of an anomaly, as the UCR archive counts. Prints a Markdown table.
+set of several channels is the mean over channels. VUS-PR and VUS-ROC (Paparrizos et al., 2022) and the best point-wise
+F1 are aeon's and scikit-learn's; *first* says whether the highest score of all lies within 100 points of an anomaly, as
+the UCR archive counts. Prints a Markdown table.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
 Of the last 1,024 points of up to `--limit` series a set, 12.5, 25, 37.5 and 50 % are hidden in runs whose mean length
 is drawn log-uniformly between 1 and 64 points, series by series. Errors are of the hidden points, in units of the
-deviation of the whole series; mean over points, then over series. Writes a Markdown table.
+deviation of the whole series; mean over points, then over series. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def read_series(path: Path, limit: int, seed: int) -> list[np.ndarray]:
 
 
 def hide(length: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Which points to hide: runs of geometric length, their mean drawn between 1 and 64, until the share is reached."""
+    """Which points to hide: runs of geometric length, their mean between 1 and 64, until the share is reached."""
     mean = np.exp(rng.uniform(0, np.log(LONGEST_MEAN)))
     hidden = np.zeros(length, dtype=bool)
     while hidden.sum() < round(share * length):

@@ -85,12 +85,12 @@ def explain(
 
     Notes
     -----
-    Explained is the model's forecast with covariates, before calibration, constraints and the classical partner. It
-    costs as many forecasts as there are segments. Effects of segments do not add up to the forecast: when two of them
-    say the same, hiding one changes little.
+    Explained is the model's forecast with covariates, before `follow_period`, calibration, constraints and the
+    classical partner. It costs as many forecasts as there are segments. Effects of segments do not add up to the
+    forecast: when two of them say the same, hiding one changes little.
     """
     validate_options(forecaster)
-    inference = replace(forecaster._inference(), ensemble=None)
+    inference = replace(forecaster._inference(), ensemble=None, follow_period=False)
     panel = forecaster._fitted_panel() if df is None else forecaster._panel(df)
     _validate(segments, blocks, panel)
     steps = forecaster._horizon(panel, prediction_length)

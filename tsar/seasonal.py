@@ -170,17 +170,17 @@ def _model_error(context: FloatArray, held_back: IntArray, fold: int, decode: De
 def _continue(context: FloatArray, periods: FloatArray, horizon: int) -> FloatArray:
     """Forecasts (K, B, F) of windows (B, L) by the mean of the last 1, 2, 4, 8 cycles, at the level of the last one.
 
-    A period need not be whole; cycles with missing values count where they are observed.
+    A period need not be whole; cycles with missing values count where they are observed, from a half on.
     """
     length = context.shape[1]
     step = np.arange(horizon)
     first = np.floor(step / periods[:, None]) + 1
     total = np.zeros((len(context), horizon))
     count = np.zeros_like(total)
-    result, latest = [], None
+    result, latest = [], np.full(len(context), np.nan)
     for cycle in range(CYCLES[-1]):
         level, is_whole = _level(context, periods, cycle)
-        latest = level if latest is None else latest
+        latest = np.where(is_whole & np.isnan(latest), level, latest)
         place = length + step - np.round((first + cycle) * periods[:, None]).astype(np.int64)
         inside = (place >= 0) & is_whole[:, None]
         value = np.take_along_axis(context, np.clip(place, 0, length - 1), 1) - (level - latest)[:, None]
@@ -193,12 +193,12 @@ def _continue(context: FloatArray, periods: FloatArray, horizon: int) -> FloatAr
 
 
 def _level(context: FloatArray, periods: FloatArray, cycle: int) -> tuple[FloatArray, BoolArray]:
-    """Mean (B,) over a cycle, counted from the end, and whether the window holds anything of it."""
+    """Mean (B,) over a cycle, counted from the end, and whether at least half of it is observed."""
     back = context.shape[1] - np.arange(context.shape[1])
     low, high = np.round(cycle * periods)[:, None], np.round((cycle + 1) * periods)[:, None]
     seen = (back > low) & (back <= high) & np.isfinite(context)
     number = seen.sum(1)
-    return np.where(seen, context, 0.0).sum(1) / np.maximum(number, 1), number > 0
+    return np.where(seen, context, 0.0).sum(1) / np.maximum(number, 1), 2 * number >= (high - low)[:, 0]
 
 
 def _mean(numbers: FloatArray) -> float:

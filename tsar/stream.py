@@ -139,7 +139,7 @@ class SeriesStream:
         self.held = window
         top = np.nanmax(np.abs(window), initial=0.0)
         self.unit = float(2.0 ** np.clip(np.frexp(top)[1], -1000, 1000))
-        self.largest = max(top, 1e-300) * 2.0**200  # beyond, squares in this unit might overflow
+        self.largest = max(top, 1e-200) * 2.0**200 if top < 1e200 else np.inf  # squares of more may overflow
         self.sums = _Sums()
         self.states: deque[ScaleState] = deque(maxlen=patch)
         for place, value in enumerate(window):

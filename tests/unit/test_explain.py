@@ -39,7 +39,7 @@ def segments_of(explanation, block=None):
 
 @pytest.fixture(scope="module")
 def forecaster():
-    return Forecaster(prediction_length=HORIZON, symmetrize=False)
+    return Forecaster(prediction_length=HORIZON, symmetrize=False, follow_period=False)
 
 
 def test_the_newest_seasons_matter_more_than_far_ones(forecaster):
@@ -82,7 +82,7 @@ def test_parts_add_up_to_the_median(forecaster):
     parts = explanation[explanation["kind"] == "part"]
     assert (parts["rank"] == 0).all()
     total = parts.groupby(["item_id", "first_step"], sort=False)["change"].sum().to_numpy()
-    plain = Forecaster(prediction_length=HORIZON, symmetrize=False, non_negative=False)
+    plain = Forecaster(prediction_length=HORIZON, symmetrize=False, non_negative=False, follow_period=False)
     np.testing.assert_allclose(total, plain.predict(frame)["predictions"], rtol=1e-6)
     assert parts["timestamp"].min() == pd.Timestamp("1988-05-01")  # the first month after the shorter item
 
@@ -94,14 +94,16 @@ def test_useless_and_useful_covariates():
     frame = make_frame(y, freq="D").assign(driver=driver, idle=idle)
     past, ahead = frame.iloc[:420], frame.iloc[420:].drop(columns="target")
     forecaster = Forecaster(
-        prediction_length=HORIZON, context_length=128, symmetrize=False, non_negative=False,
+        prediction_length=HORIZON, context_length=128, symmetrize=False, non_negative=False, follow_period=False,
         future_covariates=["driver", "idle"], covariate_method="ridge",
     ).fit(past)  # fmt: skip
     explanation = explain(forecaster, segments=2, blocks=HORIZON, future_df=ahead)
     rows = explanation[explanation["kind"] == "covariate"].pivot(index="first_step", columns="name", values="change")
     assert (rows["idle"] == 0).all()
     assert np.corrcoef(rows["driver"], ahead["driver"])[0, 1] > 0.95
-    plain = Forecaster(prediction_length=HORIZON, context_length=128, symmetrize=False, non_negative=False)
+    plain = Forecaster(
+        prediction_length=HORIZON, context_length=128, symmetrize=False, non_negative=False, follow_period=False
+    )
     moved = (
         forecaster.predict(future_df=ahead)["predictions"]
         - plain.predict(past[["item_id", "timestamp", "target"]])["predictions"]

@@ -1,4 +1,4 @@
-"""impute: observed values stay bit for bit, both sides beat one and straight lines, the frame comes back in kind."""
+"""impute: observed values stay bit for bit, both sides beat one side and straight lines, the frame comes in kind."""
 
 import warnings
 

@@ -129,3 +129,11 @@ def _centred(quantiles):
 def test_the_option_is_checked():
     with pytest.raises(OptionError, match="follow_period"):
         Forecaster(follow_period="auto").predict(pd.DataFrame({"item_id": 0, "timestamp": range(5), "target": 1.0}))
+
+
+def test_a_missing_end_keeps_the_level():
+    clean, noisy = make_series(50, "profile", 1074)
+    gone = noisy[:1024] + 100
+    gone[950:] = np.nan  # more than a cycle
+    quantiles = follow([gone])[1]
+    assert np.abs(quantiles[0, :, 1] - clean[1024:] - 100).mean() < 2.0

@@ -21,7 +21,7 @@ from tsar.model.decoder import Decoder
 from tsar.rolling import rolling_quantiles
 from tsar.types import BoolArray, FloatArray, IntArray
 
-FALSE_ALARMS = 1e-4
+FALSE_ALARMS = 1e-3
 LEAST_SCORE = 4.0
 """Nothing below is flagged by the tail fit: one point in 16,000 of a normal law lies further out."""
 LARGEST_SCORE = 100.0
@@ -59,7 +59,7 @@ def detect_anomalies(
         Share of each item's scored points to flag, between 0 and 0.5. None: decide by `threshold`.
     threshold
         Score from which a point is flagged. None: for each item the score that its tail, fitted robustly, passes once
-        in ten thousand points, but not below 4.
+        in a thousand points, but not below 4.
     smooth
         Points of the centred moving average of the scores; 1: each point for itself. Long anomalies stand out more
         when smoothed, single points less; a smoothed score looks half of `smooth` ahead.
@@ -224,7 +224,7 @@ def _explain(
         for pick in (lambda place: groups[place][0], lambda place: groups[place][-1], lambda place: peaks[place])
     )
     stamps = panel.timestamps()
-    columns = {
+    columns: dict[str, Any] = {
         "end": stamps[ends], "peak": stamps[top], "num_points": ends - starts + 1, "score": scores[top],
         "expected": expected[top], "seen": panel.values[top],
         "direction": np.where(signed[top] >= 0, "above", "below").astype(object),
