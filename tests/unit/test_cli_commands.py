@@ -69,6 +69,15 @@ def test_every_argument_of_a_forecaster_has_an_option():
     }  # fmt: skip
 
 
+def test_adapting_and_examples_equal_python(table, tiny_release):
+    table.assign(item_id="x" + table["item_id"]).to_csv("other.csv", index=False)
+    options = ["--model", tiny_release, "--prediction-length", 5, "--no-follow-period", "--output", "out.csv"]
+    assert run("forecast", "in.csv", *options, "--examples", "other.csv", "--neighbours", 3, "--adapt-steps", 2) == 0
+    forecaster = Forecaster(tiny_release, prediction_length=5, follow_period=False).fit(table)
+    expected = forecaster.predict(examples=pd.read_csv("other.csv", **READ), neighbours=3, adapt_steps=2)
+    same_table(pd.read_csv("out.csv", **READ), expected)
+
+
 def test_names_that_the_parser_lists_are_those_of_python():
     from tsar.cli.backtesting import BASELINES
 

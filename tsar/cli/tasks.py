@@ -98,6 +98,7 @@ def _write_plot(points: pd.DataFrame, path: Path, columns: dict[str, Any]) -> No
         part = points if item_id is None else points[points[columns["id_column"]] == item_id]
         draw_anomalies(ax, part, timestamp_column=columns["timestamp_column"], target=columns["target"])
         ax.set_title("" if item_id is None else str(item_id), loc="left", fontsize=10, parse_math=False)
+        ax.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     figure.savefig(path, dpi=150)
 
 

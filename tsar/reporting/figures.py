@@ -39,7 +39,6 @@ def make_svg(draw: Callable[[Axes], Any], *, width: float = 6.4, height: float =
         figure = Figure(figsize=(width, height), layout="constrained")  # without pyplot: no window, no global state
         ax = figure.subplots()
         draw(ax)
-        ax.spines[["top", "right"]].set_visible(False)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _for_page(buffer.getvalue(), f"f{next(_numbers)}-")
@@ -150,6 +149,7 @@ def _plain(stamps: Any) -> Any:
 def _dress(ax: Axes, *, grid: bool = True) -> None:
     from matplotlib.dates import ConciseDateFormatter, DateLocator
 
+    ax.spines[["top", "right"]].set_visible(False)
     if grid:
         ax.grid(axis="y", color=LINE, linewidth=0.6)
         ax.set_axisbelow(True)

@@ -42,11 +42,12 @@ svg { display: block; width: 100%; height: auto; } svg text { font-family: inher
 .third { max-width: 24rem; }
 code { font: .9em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; font-size: .85rem; }
+@page { margin: 15mm; }
 @media print { :root { color-scheme: light; --ink: #27313d; --soft: #66717e; --line: #dfe3e8; --page: #ffffff;
   --card: #ffffff; --median: #c8501e; --band: #e8853d; --cool: #3b6ea5; }
   body { font-size: 10pt; max-width: none; padding: 0; } nav { display: none; } h2 { margin-top: 1.6rem; }
   h2, h3 { break-after: avoid; } figure, tr, .cards { break-inside: avoid; } .pair { grid-template-columns: 1fr 1fr; }
-  figure.wide svg { min-width: 0; } }
+  .pair > * { min-width: 0; } th { white-space: normal; } figure.wide svg { min-width: 0; } }
 """
 
 PAGE = """<!DOCTYPE html>

@@ -219,12 +219,13 @@ def calibration_section(found: Findings) -> Section:
             (f"{row['band']:.0%}", f"{row['coverage']:.1%}", round(float(row["width"]), 3))
             for _, row in table.iterrows()
         ]
-        numbers = page.table(("band", "what came lay inside", "mean width, in seasonal errors"), rows)
+        numbers = page.table(("band", "coverage", "mean width"), rows)
     points = int(result.score_by()["points"].iloc[0])
     text = (
         f"In the backtest, over {points:,} points. On the dotted line the bands would be exactly as wide as they say; "
     )
-    text += "below it at high levels, or above it at low ones, they are too narrow."
+    text += "below it at high levels, or above it at low ones, they are too narrow. Coverage is the share "
+    text += "of what came that lay inside a band; widths are in units of the seasonal error of each history."
     return ("calibration", "Calibration", [page.paragraph(text), page.side_by_side([drawing, numbers])])
 
 
