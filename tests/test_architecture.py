@@ -63,6 +63,7 @@ PANDAS_ALLOWED = {
     "distributed",
     "benchmark",
     "reporting",
+    "tasks",
 }
 PANDAS_LAZILY = {"cli", "doctor"}
 TORCH_NEVER = {"errors", "types", "logging", "storage", "freq", "frame", "registry"}
