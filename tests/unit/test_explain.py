@@ -96,7 +96,9 @@ def test_useless_and_useful_covariates():
     forecaster = Forecaster(
         prediction_length=HORIZON, context_length=128, symmetrize=False, non_negative=False, follow_period=False,
         future_covariates=["driver", "idle"], covariate_method="ridge",
-    ).fit(past)  # fmt: skip
+    )  # fmt: skip
+    with pytest.warns(TsarWarning, match="not used: 'idle'"):
+        forecaster.fit(past)
     explanation = explain(forecaster, segments=2, blocks=HORIZON, future_df=ahead)
     rows = explanation[explanation["kind"] == "covariate"].pivot(index="first_step", columns="name", values="change")
     assert (rows["idle"] == 0).all()

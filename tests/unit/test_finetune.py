@@ -13,7 +13,10 @@ from tsar.errors import TsarError, TsarWarning
 from tsar.training.tune_config import MODES
 
 TUNED = MODES[1:]
-QUICK = {"max_steps": 10, "batch_size": 8, "time_limit": None, "prompt_length": 4, "validation_windows": 2}
+QUICK = {
+    "max_steps": 10, "batch_size": 8, "time_limit": None, "prompt_length": 4, "validation_windows": 2,
+    "least_gain": 0.0,
+}  # fmt: skip
 
 
 def echoes(items=3, length=200, seed=0):

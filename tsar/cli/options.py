@@ -29,9 +29,19 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
         "--timestamp-column", metavar="NAME", default="timestamp", help="start of each period (default: %(default)s)"
     )
     columns.add_argument(
-        "--target", metavar="NAME", default="target", help="the values to forecast (default: %(default)s)"
+        "--target",
+        metavar="NAME",
+        type=_names,
+        default="target",
+        help="the values to forecast; NAME,NAME,…: several targets (default: %(default)s)",
     )
     columns.add_argument("--freq", metavar="ALIAS", help="pandas alias such as h, D, W-SUN, MS (default: inferred)")
+
+
+def _names(text: str) -> str | list[str]:
+    """One name, or several with commas between."""
+    names = text.split(",")
+    return text if len(names) == 1 else names
 
 
 def column_names(options: argparse.Namespace) -> dict[str, Any]:
@@ -74,6 +84,9 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--ensemble", choices=["classical"], help="with Theta and ETS: much slower")
     running.add_argument(
         "--batch-size", metavar="N", type=_auto_or_number, default="auto", help="series at once (default: %(default)s)"
+    )
+    running.add_argument(
+        "--channel-adapter", metavar="NAME", help="several targets by way of each other: related, linear, pca, identity"
     )
     running.add_argument("--gap", type=int, default=0, metavar="N", help="steps between the history and the forecast")
     running.add_argument("--random-state", type=int, metavar="N", help="seed of all that is learned (default: 0)")
@@ -163,7 +176,7 @@ def forecaster_arguments(options: argparse.Namespace) -> dict[str, Any]:
     same = (
         "model", "device", "prediction_length", "context_length", "downsample", "ensemble", "batch_size", "gap",
         "random_state", "calibrate", "past_covariates", "future_covariates", "static_covariates", "calendar",
-        "holidays", "covariate_method", "mode",
+        "holidays", "covariate_method", "mode", "channel_adapter",
     )  # fmt: skip
     arguments = {name: given[name] for name in same if name in given} | column_names(options)
     if given.get("quantile_levels"):

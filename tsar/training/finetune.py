@@ -29,9 +29,6 @@ from tsar.training.tune_config import RATES, FineTuneConfig, FineTuneReport
 from tsar.types import FloatArray, IntArray
 
 PROBE_SHARE = 0.25  # of the steps of probe_then_tune that train the head alone
-LEAST_GAIN = 0.01
-"""A smaller gain on the held-back ends is not believed: windows of one date are no independent witnesses."""
-
 ALPHAS = (0.25, 0.5, 0.75)  # shares of the way to the tuned weights that are tried besides all of it
 VALIDATIONS = 10  # over the whole run
 BAD_STEPS = 10
@@ -114,7 +111,7 @@ def fine_tune(
         parts = {alpha: newest.part(base, alpha) for alpha in ALPHAS}
         choices += [(validate(part.apply(base)), alpha, part) for alpha, part in parts.items()]
     best_score, best_alpha, best = min(choices, key=lambda choice: choice[0])
-    if best_score > (1 - LEAST_GAIN) * zero_shot:
+    if best_score > (1 - config.least_gain) * zero_shot:
         best_score, best_alpha, best = choices[0]
     report = FineTuneReport(
         mode=mode, steps=run.steps, zero_shot_score=zero_shot, tuned_score=best_score, alpha=best_alpha,

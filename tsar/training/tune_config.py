@@ -30,6 +30,9 @@ class FineTuneConfig:
         Windows an update.
     patience
         Validations (there are ten over the whole run) without gain after which training ends.
+    least_gain
+        Share by which the held-back ends must be forecast better for the new weights to be kept: windows of one date
+        are no independent witnesses of a small gain.
     time_limit
         Seconds after which it ends; the schedule is fitted to it. None: no limit. A run that the limit ends is not
         repeatable to the bit.
@@ -57,6 +60,7 @@ class FineTuneConfig:
     max_steps: int = 100
     batch_size: int = 16
     patience: int = 4
+    least_gain: float = 0.01
     time_limit: float | None = 240.0
     validation_windows: int | str = "auto"
     fraction: float = 1.0
@@ -77,7 +81,8 @@ class FineTuneConfig:
         for name in ("learning_rate", "time_limit"):
             value = getattr(self, name)
             self._require(value is None or (_is_number(value) and 0 < value < math.inf), name, "a positive number")
-        fraction, distill = self.fraction, self.self_distill
+        fraction, distill, gain = self.fraction, self.self_distill, self.least_gain
+        self._require(_is_number(gain) and 0 <= gain < 1, "least_gain", "from 0 and below 1")
         self._require(_is_number(fraction) and 0 < fraction <= 1, "fraction", "above 0 and at most 1")
         self._require(_is_number(distill) and 0 <= distill < 1, "self_distill", "from 0 and below 1")
 
