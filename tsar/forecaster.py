@@ -493,7 +493,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         effect = learn_effect(
             inference.decode, panel.values, panel.offsets, covariates, self.gap + self._horizon(panel, None),
             context_length=max(inference.context_lengths), season_length=season_length(panel.freq),
-            method=self.covariate_method, seed=self.random_state or 0,
+            method=self.covariate_method, seed=self.random_state or 0, forecast=inference.decode_followed,
         )  # fmt: skip
         if effect.dropped:
             named = ", ".join(map(repr, effect.dropped))

@@ -70,10 +70,7 @@ class Inference:
         """
         with progress_bar(total=panel.num_items, desc="forecast", unit="series", delay=2.0) as bar:
             quantiles = self.decode(panel.values, panel.offsets, prediction_length, advance=bar.update)
-        quantiles = self._follow_coarse(panel, quantiles)
-        if self.follow_period:
-            quickly = replace(self, symmetrize=False).decode  # to compare with, not to forecast
-            quantiles = follow_period(quantiles, panel.values, panel.offsets, quickly)
+        quantiles = self._follow_period(panel.values, panel.offsets, self._follow_coarse(panel, quantiles))
         season = season_length(panel.freq)
         if self.ensemble == "classical":
             decode = partial(self.decode, prediction_length=prediction_length)
@@ -83,9 +80,19 @@ class Inference:
             examples=examples, neighbours=neighbours, season=max(season, 1),
         )  # fmt: skip
 
+    def decode_followed(self, values: FloatArray, offsets: IntArray, prediction_length: int) -> FloatArray:
+        """Forecast (I, F, Q) as `decode` does, with periods that the model misses: what backtests should look at."""
+        return self._follow_period(values, offsets, self.decode(values, offsets, prediction_length))
+
     def reach(self, freq: str | None) -> int:
         """Points of history that a forecast depends on, with the coarse view."""
         return max(self.context_lengths) * self._coarse_rate(freq)
+
+    def _follow_period(self, values: FloatArray, offsets: IntArray, quantiles: FloatArray) -> FloatArray:
+        if not self.follow_period:
+            return quantiles
+        quickly = replace(self, symmetrize=False).decode  # to compare with, not to forecast
+        return follow_period(quantiles, values, offsets, quickly)
 
     def _coarse_rate(self, freq: str | None) -> int:
         is_auto = self.downsample == "auto"

@@ -19,7 +19,7 @@ WEIGHTS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 PRIOR_WINDOWS = 5.0
 """Windows of all items together that count as much as one item's own when its weight is chosen."""
 
-NOISE = 1.0
+NOISE = 2.0
 """A gain is believed if it is this many standard errors above zero."""
 
 NARROWEST = 0.4
@@ -87,6 +87,7 @@ def learn_effect(
     season_length: int,
     method: str = "auto",
     seed: int = 0,
+    forecast: Decode | None = None,
 ) -> CovariateEffect:
     """Learn from rolling backtests how surprises in the covariates explain the model's errors.
 
@@ -104,6 +105,8 @@ def learn_effect(
         ``"ridge"``, ``"gradient_boosting"``, ``"auto"``: the better on later backtests.
     seed
         For sampling items and rows.
+    forecast
+        How the target is forecast, where more than `decode` goes into it.
 
     Notes
     -----
@@ -117,7 +120,7 @@ def learn_effect(
     chosen = np.arange(num_items)
     if num_items > MAX_ITEMS:
         chosen = np.sort(np.random.default_rng(seed).choice(num_items, MAX_ITEMS, replace=False))
-    tests = make_backtests(decode, values, offsets, shifted, leads, prediction_length, context_length, chosen)
+    tests = make_backtests(decode, values, offsets, shifted, leads, prediction_length, context_length, chosen, forecast)
     if tests is None or not len(covariates.names) + len(covariates.static_names):
         return none
     units = measure_units(tests, values, offsets)

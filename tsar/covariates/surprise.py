@@ -27,6 +27,9 @@ MAX_WINDOWS = 80
 MAX_SERIES = 6000
 """Series forecast in all backtests together, targets and covariates."""
 
+HISTORY = 4096
+"""Points that a forecaster may look at beyond the context of the model."""
+
 LEAST_HISTORY = 16
 MAX_LEAD = 96
 LEAST_CORRELATION = 4.0
@@ -74,13 +77,14 @@ def make_backtests(
     prediction_length: int,
     context_length: int,
     items: IntArray,
+    forecast: Decode | None = None,
 ) -> Backtests | None:
     """Backtest target and covariates on the ends of the histories; None if no history is long enough for two.
 
     Parameters
     ----------
     decode
-        The forecaster.
+        The model.
     values, offsets
         The panel, (N,) and (I + 1,).
     covariates
@@ -91,6 +95,8 @@ def make_backtests(
         F, and the points before each origin that are read.
     items
         Which items take part.
+    forecast
+        How the target is forecast if not by `decode`; it is given `HISTORY` points at least.
     """
     limit = max(2, MAX_SERIES // (len(items) * (1 + len(covariates))))
     owners, origins, folds = [], [], []
@@ -110,15 +116,20 @@ def make_backtests(
     owner, origin = np.concatenate(owners), np.concatenate(origins)
     starts = np.maximum(offsets[owner], origin - context_length)
     ahead = origin[:, None] + np.arange(prediction_length)
-    quantiles = _forecast_windows(decode, values, starts, origin, prediction_length)
+    longer = np.maximum(offsets[owner], origin - max(context_length, HISTORY))
+    quantiles = (
+        _forecast_windows(decode, values, starts, origin, prediction_length)
+        if forecast is None
+        else _forecast_windows(forecast, values, longer, origin, prediction_length)
+    )
     middle = quantiles.shape[-1] // 2
     known = np.full((*ahead.shape, len(covariates)), np.nan)
     expected = np.full_like(known, np.nan)
     is_known = np.arange(1, prediction_length + 1)[:, None] <= leads
     for number, covariate in enumerate(covariates):
         known[..., number] = np.where(is_known[:, number], covariate[ahead], np.nan)
-        forecast = _forecast_windows(decode, covariate, starts, origin, prediction_length)
-        expected[..., number] = forecast[..., middle]
+        outlook = _forecast_windows(decode, covariate, starts, origin, prediction_length)
+        expected[..., number] = outlook[..., middle]
     return Backtests(
         items=owner,
         fold=np.concatenate(folds),
