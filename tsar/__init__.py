@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tsar.tasks.anomaly import detect_anomalies
     from tsar.tasks.classify import TimeSeriesClassifier, TimeSeriesRegressor
     from tsar.tasks.embed import embed
+    from tsar.tasks.generate import generate
     from tsar.tasks.impute import impute
     from tsar.tasks.streaming import StreamingForecaster
     from tsar.training.tune_config import FineTuneConfig
@@ -52,6 +53,7 @@ __all__ = [
     "embed",
     "errors",
     "explain",
+    "generate",
     "impute",
     "leaderboard",
     "list_models",
@@ -78,6 +80,7 @@ _HOMES = {
     "diagnose": "tsar.diagnosis",
     "embed": "tsar.tasks.embed",
     "explain": "tsar.explanation",
+    "generate": "tsar.tasks.generate",
     "impute": "tsar.tasks.impute",
     "leaderboard": "tsar.ranking",
     "list_models": "tsar.registry",
