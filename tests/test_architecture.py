@@ -33,7 +33,7 @@ LAYERS = (
     ("conformal",),
     ("registry",),
     ("hub",),
-    ("inference", "tuning"),
+    ("inference", "tuning", "channels"),
     ("options", "saved"),
     ("forecaster",),
     ("tasks", "baselines", "plotting", "plotting_backtest", "distributed", "interop"),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator
 
+from tsar.channels import forecast_channels
 from tsar.conformal import calibrate_forecaster
 from tsar.constraints import normalize_constraints, read_bound_columns, resolve_bounds
 from tsar.covariates import CovariateEffect, apply_effect, learn_effect
@@ -25,8 +26,9 @@ from tsar.frame import (
     add_calendar,
     make_forecast_frame,
     make_sample_frame,
-    normalize_frame,
+    normalize_targets,
     read_ahead,
+    target_names,
 )
 from tsar.freq import season_length
 from tsar.hub import load_model, resolve_device
@@ -61,7 +63,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     freq
         Pandas alias; None: inferred from the stamps.
     id_column, timestamp_column, target
-        Names of the columns. ``id_column=None``: the frame is one series.
+        Names of the columns. ``id_column=None``: the frame is one series. With a list of targets each is forecast, item
+        by item: the answer has rows for every item and target, told apart by ``target_name``.
     device
         ``"auto"`` (GPU if there is one), ``"cpu"``, ``"cuda"``, … or a `torch.device`.
     batch_size
@@ -92,6 +95,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         by its code (needs the package ``holidays``).
     covariate_method
         ``"ridge"``, ``"gradient_boosting"``, or ``"auto"``: the better of them on backtests.
+    channel_adapter
+        With several targets: None forecasts each by itself. ``"related"`` lets each learn from those that run ahead of
+        it. ``"pca"``, ``"linear"`` (combinations that are easiest to forecast) and ``"identity"`` forecast combinations
+        of them (`tsar.channels`).
     gap
         Steps between the end of the history and the first forecast (lead time).
     calibrate
@@ -144,7 +151,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         freq: str | None = None,
         id_column: str | None = "item_id",
         timestamp_column: str = "timestamp",
-        target: str = "target",
+        target: str | Sequence[str] = "target",
         device: str | torch.device = "auto",
         batch_size: int | str = "auto",
         symmetrize: bool = True,
@@ -158,6 +165,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         calendar: bool = False,
         holidays: str | None = None,
         covariate_method: str = "auto",
+        channel_adapter: str | None = None,
         gap: int = 0,
         calibrate: bool | str = False,
         constraints: Any = None,
@@ -186,6 +194,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.calendar = calendar
         self.holidays = holidays
         self.covariate_method = covariate_method
+        self.channel_adapter = channel_adapter
         self.gap = gap
         self.calibrate = calibrate
         self.constraints = constraints
@@ -284,7 +293,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
         return make_forecast_frame(  # distribution -> frame
             panel, forecast.at(levels), levels, forecast.median, id_column=self.id_column,
-            timestamp_column=self.timestamp_column, target_name=self.target, gap=self.gap,
+            timestamp_column=self.timestamp_column, target_name=self._target_name(), gap=self.gap,
         )  # fmt: skip
 
     def predict_quantiles(
@@ -340,8 +349,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         panel, forecast = self._distribution(df, prediction_length, future_df, constraints)
         paths = forecast.sample(num_samples, item_ids=list(panel.item_ids), random_state=self.random_state)
         return make_sample_frame(
-            panel, paths, id_column=self.id_column, timestamp_column=self.timestamp_column, target_name=self.target,
-            gap=self.gap,
+            panel, paths, id_column=self.id_column, timestamp_column=self.timestamp_column,
+            target_name=self._target_name(), gap=self.gap,
         )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
@@ -422,7 +431,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         future = self._future(panel, future_df, horizon)
         shown = None if examples is None else self._panel(examples)
         adapted = self._adapted(inference, panel, horizon, adapt_steps)
-        quantiles = adapted.forecast(panel, horizon, examples=shown, neighbours=neighbours)  # -> … -> distribution
+        quantiles = forecast_channels(  # -> windows -> tokens -> model -> distribution
+            adapted, panel, horizon, len(target_names(self.target)), self.channel_adapter, examples=shown,
+            neighbours=neighbours, seed=self.random_state or 0,
+        )  # fmt: skip
         quantiles = self._follow_covariates(panel, quantiles, future, inference)[:, self.gap :]
         _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
         forecast = Forecast(
@@ -430,6 +442,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             diagnosis=diagnose_panel(panel.values, panel.offsets).with_fallback,
         )  # fmt: skip
         return panel, self._constrain(self._calibrated(forecast), panel, df, constraints)
+
+    def _target_name(self) -> str | tuple[str, ...]:
+        return self.target if isinstance(self.target, str) else target_names(self.target)
 
     def _inference(self) -> Inference:
         """The tuned decoder, or the released one, with the options; a tuned mode needs `fit`."""
@@ -517,10 +532,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return replace(forecast, bounds=bounds)
 
     def _bound_columns(self, df: Any, constraints: Any) -> dict[str, npt.NDArray[np.float64]]:
-        return read_bound_columns(
+        names = target_names(self.target)
+        columns = read_bound_columns(
             normalize_constraints(constraints), df, id_column=self.id_column, timestamp_column=self.timestamp_column,
-            target=self.target,
+            target=names[0],
         )  # fmt: skip
+        return {name: values.repeat(len(names)) for name, values in columns.items()}
 
     def _lower_bound(self, panel: Panel) -> npt.NDArray[np.float64] | None:
         if isinstance(self.non_negative, str):
@@ -532,7 +549,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return tuple(min(int(length), _LONGEST) for length in np.atleast_1d(np.asarray(wanted, dtype=object)))
 
     def _panel(self, df: Any) -> Panel:
-        panel = normalize_frame(
+        panel = normalize_targets(
             df, id_column=self.id_column, timestamp_column=self.timestamp_column, target=self.target, freq=self.freq,
             covariates=covariate_columns(self),
         )  # fmt: skip
@@ -545,7 +562,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return read_ahead(
             panel, future_df, wanted, horizon, calendar=self.calendar, holidays=self.holidays,
             id_column=self.id_column, timestamp_column=self.timestamp_column,
-            known_columns=[self.target, *wanted.past, *wanted.static],
+            known_columns=[*target_names(self.target), *wanted.past, *wanted.static],
         )  # fmt: skip
 
     def _fitted_panel(self) -> Panel:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tsar.channels import validate_adapter
 from tsar.constraints import normalize_constraints
 from tsar.covariates import METHODS
 from tsar.errors import OptionError
-from tsar.frame import CovariateColumns
+from tsar.frame import CovariateColumns, target_names
 from tsar.tuning import validate_mode
 
 _NO_DEFAULT = object()
@@ -31,6 +32,7 @@ def validate_options(forecaster: Any) -> None:
     validate_mode(forecaster.mode, forecaster.fine_tune, forecaster.random_state)
     normalize_constraints(forecaster.constraints)
     covariate_columns(forecaster)
+    validate_adapter(forecaster.channel_adapter, len(target_names(forecaster.target)))
     _validate_contexts(forecaster.context_length)
     for name, default, least in _COUNTS:
         _validate_count(name, getattr(forecaster, name), default, least)

@@ -1,7 +1,7 @@
 """Model -> distribution at many cutoffs of one series, in few passes: a causal decoder answers at every token.
 
 Tokens that end at a cutoff know what stands before it and nothing else, so one pass over a window gives a forecast from
-each of its patches' ends. Cutoffs that are not whole patches apart take a pass for each of the P phases.
+each of its patches' ends. Cutoffs that are no multiple of a patch apart take a pass for each of P phases of the grid.
 """
 
 from __future__ import annotations

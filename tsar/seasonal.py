@@ -55,7 +55,7 @@ def follow_period(quantiles: FloatArray, values: FloatArray, offsets: IntArray, 
 
     Notes
     -----
-    Two backtests of at most 256 steps, only for series whose cycles repeat; others cost a Fourier transform.
+    Two backtests of at most 416 steps, only for series whose cycles repeat; others cost a Fourier transform.
     """
     exponents = _exponents(values, offsets)  # powers of two: the largest and smallest numbers do as others do
     scaled = np.ldexp(values, -np.repeat(exponents, np.diff(offsets)))

@@ -48,9 +48,15 @@ def check_fine_tune(folder, printed):
     assert (folder / "demo-output" / "adapter" / "adapter.safetensors").is_file()
 
 
+def check_explain(folder, printed):
+    assert "segment 1" in printed
+    assert (folder / "demo-output" / "explain.png").read_bytes().startswith(b"\x89PNG")
+
+
 NEEDS = {"02_fine_tune": "aeon"}
 CHECKS = {
     "01_zero_shot": check_zero_shot,
     "02_fine_tune": check_fine_tune,
     "03_backtest_and_calibrate": check_backtest,
+    "07_explain": check_explain,
 }

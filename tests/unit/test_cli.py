@@ -27,7 +27,13 @@ def table(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["forecast", "benchmark", "pretrain", "models", "doctor"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "forecast", "finetune", "backtest", "impute", "detect", "embed", "report", "benchmark", "pretrain", "models",
+        "doctor",
+    ],
+)  # fmt: skip
 def test_help_of_every_command(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

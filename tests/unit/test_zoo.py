@@ -151,6 +151,8 @@ def test_a_release_that_fills_gaps_fills_a_season_and_does_not_forecast(release)
     filled = fill_quantiles(model, np.where(hidden, np.nan, wave), np.array([0, 512]))[:, 4]
     np.testing.assert_allclose(filled[hidden], wave[hidden], atol=0.35)
     with pytest.raises(ModelError) as caught:
-        Forecaster(model=release.name, id_column=None).predict(pd.DataFrame({"timestamp": range(99), "target": wave[:99]}))
+        Forecaster(model=release.name, id_column=None).predict(
+            pd.DataFrame({"timestamp": range(99), "target": wave[:99]})
+        )
     assert caught.value.code == "model.wrong_task"
     assert {info.name: info.task for info in list_models()}[release.name] == "infill"

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIXED_WHEN_SAVED = (
-    "model", "adapter", "device", "context_length", "downsample", "no_symmetrize", "allow_negative", "ensemble",
-    "batch_size", "gap", "random_state", "id_column", "timestamp_column", "target", "freq", "past_covariates",
-    "future_covariates", "static_covariates", "calendar", "holidays", "covariate_method", "calibrate", "mode",
-    "fine_tune",
+    "model", "adapter", "device", "context_length", "downsample", "no_symmetrize", "no_follow_period", "allow_negative",
+    "ensemble", "batch_size", "gap", "random_state", "id_column", "timestamp_column", "target", "freq",
+    "past_covariates", "future_covariates", "static_covariates", "calendar", "holidays", "covariate_method",
+    "calibrate", "mode", "fine_tune",
 )  # fmt: skip
 """Options that a saved forecaster brings along."""
 
@@ -71,9 +71,18 @@ def add_forecast(commands: Any, common: argparse.ArgumentParser) -> None:
     add_running(parser)
     add_covariates(parser)
     add_future(parser)
+    _add_adapting(parser)
     add_constraints(parser)
     add_tuning(parser, mode="zero_shot")
     parser.set_defaults(run=forecast, usage_error=parser.error, defaults=_defaults(parser))
+
+
+def _add_adapting(parser: argparse.ArgumentParser) -> None:
+    """What may help a single call of `predict`; off by default."""
+    group = parser.add_argument_group("adapting to the series")
+    group.add_argument("--examples", type=Path, metavar="FILE", help="other series in which to look for like windows")
+    group.add_argument("--neighbours", type=int, default=0, metavar="K", help="windows looked up (default: none)")
+    group.add_argument("--adapt-steps", type=int, default=0, metavar="N", help="updates on the series' own past")
 
 
 def _defaults(parser: argparse.ArgumentParser) -> dict[str, Any]:
@@ -86,16 +95,18 @@ def forecast(options: argparse.Namespace) -> int:
         options.usage_error("the following arguments are required: INPUT (or --forecaster)")
     if options.input is None and options.plot is not None:
         raise OptionError("--plot draws the history of INPUT, which is not given.", code="cli.bad_input")
-    validate_input(options.input, options.future_df)
+    validate_input(options.input, options.future_df, options.examples)
     validate_output(options.output, TABLE_SUFFIXES)
     validate_output(options.plot, PLOT_SUFFIXES)
     forecaster, table = _saved_forecast(options) if options.forecaster else _new_forecast(options)
     future = None if options.future_df is None else read_table(options.future_df, forecaster.id_column)
+    examples = None if options.examples is None else read_table(options.examples, forecaster.id_column)
     levels = tuple(options.quantile_levels) if options.quantile_levels else None
     result = forecaster.predict(
         table if options.forecaster or options.adapter else None,  # else: what it was fitted on
         future_df=future, prediction_length=options.prediction_length, quantile_levels=levels,
-        constraints=constraints_of(options) if options.forecaster else None,
+        constraints=constraints_of(options) if options.forecaster else None, examples=examples,
+        neighbours=options.neighbours, adapt_steps=options.adapt_steps,
     )  # fmt: skip
     write_table(result, options.output)
     if options.plot and table is not None:

@@ -67,6 +67,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
         help="steps averaged into one for a second, coarse view; 1: none (default: %(default)s)",
     )
     running.add_argument("--no-symmetrize", action="store_true", help="half the time, about one percent more error")
+    running.add_argument("--no-follow-period", action="store_true", help="no cycles that the model misses are averaged")
     running.add_argument(
         "--allow-negative", action="store_true", help="no clipping at zero where the past never fell below"
     )
@@ -170,6 +171,7 @@ def forecaster_arguments(options: argparse.Namespace) -> dict[str, Any]:
     if given.get("fine_tune"):
         arguments["fine_tune"] = dict(options.fine_tune)
     arguments["symmetrize"] = not options.no_symmetrize
+    arguments["follow_period"] = not options.no_follow_period
     arguments["non_negative"] = False if options.allow_negative else "auto"
     return arguments | {"constraints": constraints_of(options)}
 
@@ -185,8 +187,7 @@ def refuse_given(options: argparse.Namespace, names: tuple[str, ...], defaults: 
     for name in names:
         value = getattr(options, name, None)
         if value != defaults.get(name):
-            flag = {"no_symmetrize": "no-symmetrize", "future_df": "future"}.get(name, name).replace("_", "-")
-            raise OptionError(f"--{flag} {why}.", code="cli.bad_input", hint="Leave it out")
+            raise OptionError(f"--{name.replace('_', '-')} {why}.", code="cli.bad_input", hint="Leave it out")
 
 
 def _lengths(text: str) -> list[int]:
@@ -203,6 +204,16 @@ def _auto_or_number(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a whole number") from None
+
+
+def none_or_number(text: str) -> int | None:
+    """Return a whole number, or None for the word."""
+    if text == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither none nor a whole number") from None
 
 
 def _number_or_name(text: str) -> float | str:

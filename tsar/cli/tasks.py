@@ -16,7 +16,7 @@ from tsar.cli.files import (
     validate_output,
     write_table,
 )
-from tsar.cli.options import WITH_OPTIONS, add_columns, add_model, column_names
+from tsar.cli.options import WITH_OPTIONS, add_columns, add_model, column_names, none_or_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +98,7 @@ def _write_plot(points: pd.DataFrame, path: Path, columns: dict[str, Any]) -> No
         part = points if item_id is None else points[points[columns["id_column"]] == item_id]
         draw_anomalies(ax, part, timestamp_column=columns["timestamp_column"], target=columns["target"])
         ax.set_title("" if item_id is None else str(item_id), loc="left", fontsize=10, parse_math=False)
+        ax.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     figure.savefig(path, dpi=150)
 
 
@@ -113,7 +114,11 @@ def add_embed(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--pooling", default="mean", metavar="NAME", help="mean, std, last, segments, joined by _")
     parser.add_argument("--layer", type=int, nargs="+", metavar="N", help="hidden layers (default: the last)")
     parser.add_argument(
-        "--length", type=int, default=512, metavar="L", help="points every series is brought to (default: %(default)s)"
+        "--length",
+        type=none_or_number,
+        default=512,
+        metavar="L",
+        help="points every series is brought to; none: as it is (default: %(default)s)",
     )
     parser.add_argument("--no-statistics", action="store_true", help="leave out means, deviations, level and scale")
 

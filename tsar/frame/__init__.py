@@ -14,6 +14,7 @@ from tsar.frame.fresh import make_fresh_panel
 from tsar.frame.normalize import normalize_frame
 from tsar.frame.panel import FrameReport, Panel, Series
 from tsar.frame.store import panel_from_bytes, panel_to_bytes
+from tsar.frame.targets import normalize_targets, target_names
 
 __all__ = [
     "CALENDAR",
@@ -30,8 +31,10 @@ __all__ = [
     "make_panel_frame",
     "make_sample_frame",
     "normalize_frame",
+    "normalize_targets",
     "panel_from_bytes",
     "panel_to_bytes",
     "quantile_column",
     "read_ahead",
+    "target_names",
 ]

@@ -29,7 +29,7 @@ def make_forecast_frame(
     *,
     id_column: str | None = "item_id",
     timestamp_column: str = "timestamp",
-    target_name: str = "target",
+    target_name: str | Sequence[str] = "target",
     gap: int = 0,
 ) -> Any:
     """Make the long frame of a forecast.
@@ -47,7 +47,7 @@ def make_forecast_frame(
     id_column, timestamp_column : str
         Names of the first two columns; None for the id column gives ``"item_id"``.
     target_name : str
-        Name of the target, repeated in the column ``target_name``.
+        Name of the target, repeated in the column ``target_name``; or those of each item's series in turn.
     gap : int
         Stamps between the history and the first step of the forecast.
 
@@ -72,7 +72,7 @@ def make_forecast_frame(
     num_items, prediction_length = median.shape
     frame = pd.DataFrame(quantiles.reshape(num_items * prediction_length, len(level_names)), columns=level_names)
     frame.insert(0, names[1], panel.future_timestamps(prediction_length, gap))
-    frame.insert(1, names[2], target_name)
+    frame.insert(1, names[2], _target_column(target_name, num_items, prediction_length))
     frame.insert(2, names[3], median.reshape(-1))
     items = np.repeat(np.arange(num_items), prediction_length)
     return to_kind(frame, names[0], panel.source, items)
@@ -84,7 +84,7 @@ def make_sample_frame(
     *,
     id_column: str | None = "item_id",
     timestamp_column: str = "timestamp",
-    target_name: str = "target",
+    target_name: str | Sequence[str] = "target",
     gap: int = 0,
 ) -> Any:
     """Make the long frame of sample paths (I, S, F) of a panel.
@@ -98,7 +98,7 @@ def make_sample_frame(
     place = np.arange(num_items * horizon).reshape(num_items, 1, horizon)
     stamps = panel.future_timestamps(horizon, gap).take(np.broadcast_to(place, paths.shape).ravel())
     frame = pd.DataFrame({timestamp_column: stamps})
-    frame["target_name"] = target_name
+    frame["target_name"] = _target_column(target_name, num_items, num_samples * horizon)
     frame["sample"] = np.tile(np.repeat(np.arange(num_samples), horizon), num_items)
     frame["predictions"] = paths.ravel()
     return to_kind(frame, name, panel.source, np.repeat(np.arange(num_items), num_samples * horizon))
@@ -143,6 +143,13 @@ def make_panel_frame(
         items, stamps = items[rows], stamps[rows]
     frame = pd.DataFrame({timestamp_column: stamps, **columns})
     return to_kind(frame, names[0], panel.source, items)
+
+
+def _target_column(target_name: str | Sequence[str], num_series: int, rows: int) -> Any:
+    """Return the name for all rows, or (num_series * rows,) names that alternate from series to series."""
+    if isinstance(target_name, str):
+        return target_name
+    return np.resize(np.asarray(target_name, dtype=object), num_series).repeat(rows)
 
 
 def _check_names(names: list[str], level_names: list[str]) -> None:

@@ -226,7 +226,8 @@ def _find_rows(columns: Columns, panel: Panel, prediction_length: int) -> IntArr
             code="frame.bad_timestamp",
             hint="use the same type and time zone in both frames",
         )
-    items = pd.Index(panel.item_ids).get_indexer(pd.Index(ids))[codes]
+    series, known_ids = pd.factorize(panel.item_ids)  # an item with several targets has as many series
+    items = pd.Index(known_ids).get_indexer(pd.Index(ids))[codes]
     given = pd.MultiIndex.from_arrays([items, _instants(stamps)])
     repeated = given.duplicated() & (items >= 0)
     if repeated.any():
@@ -234,7 +235,7 @@ def _find_rows(columns: Columns, panel: Panel, prediction_length: int) -> IntArr
         raise columns.error(
             "future_df repeats the timestamp in {row}", "frame.duplicate_timestamp", row, "keep one row per timestamp"
         )
-    wanted = np.repeat(np.arange(panel.num_items), prediction_length)
+    wanted = np.repeat(series, prediction_length)
     keep = np.flatnonzero(items >= 0)
     found = given[keep].get_indexer(pd.MultiIndex.from_arrays([wanted, _instants(expected)]))
     missing = found < 0
@@ -244,7 +245,7 @@ def _find_rows(columns: Columns, panel: Panel, prediction_length: int) -> IntArr
         raise CovariateError(
             f"future_df lacks {missing.sum()} of {len(missing)} rows, first timestamp {expected[place]}",
             code="covariate.short_future",
-            item_ids=panel.item_ids[affected].tolist(),
+            item_ids=np.asarray(known_ids, dtype=object)[affected].tolist(),
             hint=f"give a row for each of the {prediction_length} timestamps that follow every item",
         )
     rows: IntArray = keep[found]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tsar.model.cache import LayerCache
 from tsar.model.config import ModelConfig
+from tsar.model.prompt import Prompt
 
 
 class RMSNorm(nn.Module):
@@ -52,15 +53,18 @@ class Attention(nn.Module):
         self.output = nn.Linear(self.num_heads * self.head_dim, config.d_model, bias=False)
         self.query_norm = RMSNorm(self.head_dim, config.norm_eps)
         self.key_norm = RMSNorm(self.head_dim, config.norm_eps)
+        sizes = (self.num_heads, self.num_kv_heads, self.head_dim)
+        self.prompt = Prompt(config.prompt_length, *sizes) if config.prompt_length else None
 
     def forward(
         self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: LayerCache | None
     ) -> Tensor:
-        """Return what to add to the residual stream, (B, T, D); `mask` None hides nothing, or the future."""
+        """Return what to add to the residual stream, (B, T, D); `mask` None hides only the future, if causal."""
         batch, tokens, _ = x_BTD.shape
         qkv = self.query_key_value(x_BTD).view(batch, tokens, -1, self.head_dim).transpose(1, 2)
         q_BHTK, k_BGTK, v_BGTK = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
-        q_BHTK = apply_rotary(self.query_norm(q_BHTK), *rotary)
+        normal_q_BHTK = self.query_norm(q_BHTK)
+        q_BHTK = apply_rotary(normal_q_BHTK, *rotary)
         k_BGTK = apply_rotary(self.key_norm(k_BGTK), *rotary)
         if cache is not None:
             k_BGTK, v_BGTK = cache.append(k_BGTK, v_BGTK)
@@ -68,6 +72,8 @@ class Attention(nn.Module):
             q_BHTK, k_BGTK, v_BGTK.to(q_BHTK.dtype), attn_mask=mask, is_causal=self.is_causal and mask is None,
             enable_gqa=self.num_heads != self.num_kv_heads,
         )  # fmt: skip
+        if self.prompt is not None:
+            mixed = mixed + self.prompt(normal_q_BHTK)
         written: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, tokens, -1))
         return written
 

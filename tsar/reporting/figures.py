@@ -39,7 +39,6 @@ def make_svg(draw: Callable[[Axes], Any], *, width: float = 6.4, height: float =
         figure = Figure(figsize=(width, height), layout="constrained")  # without pyplot: no window, no global state
         ax = figure.subplots()
         draw(ax)
-        ax.spines[["top", "right"]].set_visible(False)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _for_page(buffer.getvalue(), f"f{next(_numbers)}-")
@@ -76,14 +75,21 @@ def draw_forecast(
 
 
 def draw_steps(ax: Axes, errors: Mapping[str, tuple[IntArray, FloatArray]]) -> None:
-    """Error at each step of the horizon, a line per model, the first emphasised."""
+    """Error at each step of the horizon, a line per model, the first emphasised; far worse ones leave the picture."""
+    from matplotlib.ticker import MaxNLocator
+
     for place, (name, (steps, values)) in enumerate(errors.items()):
         ax.plot(
             steps, values, label=name, color=(MEDIAN, INK, COOL)[min(place, 2)], linewidth=2.0 if place == 0 else 1.1,
             linestyle=_DASHES[place % len(_DASHES)], marker="o" if len(steps) < 3 else None, markersize=4,
         )  # fmt: skip
     ax.set(xlabel="step ahead", ylabel="MASE")
-    ax.set_ylim(bottom=0)
+    own = next(iter(errors.values()))[1]
+    highest = max((float(np.nanmax(values)) for _, values in errors.values() if np.isfinite(values).any()), default=1.0)
+    if np.isfinite(own).any():  # a baseline that is far off must not flatten the others
+        highest = min(highest, 4 * max(float(np.nanmax(own)), 1.0))
+    ax.set_ylim(0, 1.05 * highest)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     _dress(ax)
 
@@ -105,14 +111,13 @@ def draw_anomalies(ax: Axes, points: pd.DataFrame, *, timestamp_column: str, tar
 
 
 def draw_observed(ax: Axes, stamps: list[Any], seen: list[BoolArray], names: ObjectArray) -> None:
-    """A bar per item from its first to its last stamp, with holes where nothing was observed."""
+    """A bar per item, with holes where nothing was observed; `stamps` has one more than `seen`, where the last ends."""
     for place, (own, is_seen) in enumerate(zip(stamps, seen, strict=True)):
         plain = _plain(own)
         ax.plot(plain[[0, -1]], [place, place], color=LINE, linewidth=5, solid_capstyle="butt")
         edges = np.flatnonzero(np.diff(np.concatenate([[False], is_seen, [False]]).astype(int)))
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            last = min(stop, len(plain) - 1)
-            ax.plot(plain[[start, last]], [place, place], color=COOL, linewidth=5, solid_capstyle="butt")
+            ax.plot(plain[[start, stop]], [place, place], color=COOL, linewidth=5, solid_capstyle="butt")
     ax.set_yticks(range(len(names)), [shorten(str(name)) for name in names], parse_math=False)
     ax.invert_yaxis()
     ax.tick_params(axis="y", length=0)
@@ -144,6 +149,7 @@ def _plain(stamps: Any) -> Any:
 def _dress(ax: Axes, *, grid: bool = True) -> None:
     from matplotlib.dates import ConciseDateFormatter, DateLocator
 
+    ax.spines[["top", "right"]].set_visible(False)
     if grid:
         ax.grid(axis="y", color=LINE, linewidth=0.6)
         ax.set_axisbelow(True)

@@ -18,7 +18,7 @@ from tsar import __version__
 from tsar.errors import OptionError, TsarWarning
 from tsar.forecaster import Forecaster
 from tsar.reporting.gather import choose_items, gather
-from tsar.reporting.page import make_page
+from tsar.reporting.page import make_page, several
 from tsar.reporting.sections import (
     anomaly_section,
     backtest_section,
@@ -104,8 +104,8 @@ def report(
     ]
     page = make_page(
         title,
-        f"{found.panel.num_items:,} items, {len(found.panel.values):,} points, {found.median.shape[1]} steps ahead by "
-        f"{found.model_name}",
+        f"{several(found.panel.num_items, 'item')}, {several(len(found.panel.values), 'point')}; "
+        f"{several(found.median.shape[1], 'step')} ahead by {found.model_name}",
         [section for section in sections if section is not None],
         footer=f"Made by tsar {__version__}.",
         generator=f"tsar {__version__}",
@@ -140,7 +140,7 @@ def _is_default(value: Any, default: Any) -> bool:
 
 @contextmanager
 def _collected_warnings() -> Iterator[list[str]]:
-    """The texts of tsar's warnings, each once; others pass."""
+    """The texts of tsar's warnings, each kind once: a backtest repeats them with other numbers; others pass."""
     notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TsarWarning)
@@ -148,5 +148,9 @@ def _collected_warnings() -> Iterator[list[str]]:
     for one in caught:
         if not issubclass(one.category, TsarWarning):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        elif str(one.message) not in notes:
+        elif _kind(str(one.message)) not in map(_kind, notes):
             notes.append(str(one.message))
+
+
+def _kind(note: str) -> str:
+    return "".join(letter for letter in note.split(":")[0] if not letter.isdigit())

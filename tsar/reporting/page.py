@@ -13,10 +13,6 @@ STYLE = """
   --median: #c8501e; --band: #e8853d; --cool: #3b6ea5; }
 @media (prefers-color-scheme: dark) { :root { --ink: #dde3ea; --soft: #97a3b0; --line: #343d48; --page: #14181d;
   --card: #1c2229; --median: #f08a55; --band: #e8853d; --cool: #7fb0e4; } }
-@media print { :root { color-scheme: light; --ink: #27313d; --soft: #66717e; --line: #dfe3e8; --page: #ffffff;
-  --card: #ffffff; --median: #c8501e; --band: #e8853d; --cool: #3b6ea5; }
-  body { font-size: 10pt; max-width: none; padding: 0; } nav { display: none; }
-  section { break-inside: auto; } h2 { break-after: avoid; } figure, tr, .cards { break-inside: avoid; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 68rem; padding: 2.5rem 1.5rem 4rem; background: var(--page); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
@@ -34,16 +30,24 @@ a { color: var(--cool); text-decoration: none; } a:hover { text-decoration: unde
 .scroll { overflow-x: auto; margin: .6rem 0 1rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem 1.1rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-td { max-width: 34rem; overflow-wrap: anywhere; }
+td { max-width: 34rem; overflow-wrap: break-word; } td code { overflow-wrap: anywhere; }
 th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
 tr.first td { font-weight: 600; }
-figure { margin: .8rem 0 0; } figcaption { font-size: .85rem; overflow-wrap: anywhere; }
+figure { margin: .8rem 0 0; } figure.wide { max-width: 50rem; overflow-x: auto; }
+figure.wide svg { min-width: 34rem; }
+figcaption { font-size: .85rem; overflow-wrap: anywhere; } figcaption b { color: var(--ink); font-size: .95rem; }
 svg { display: block; width: 100%; height: auto; } svg text { font-family: inherit !important; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: .6rem 1.8rem; }
 .third { max-width: 24rem; }
 code { font: .9em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; font-size: .85rem; }
+@page { margin: 15mm; }
+@media print { :root { color-scheme: light; --ink: #27313d; --soft: #66717e; --line: #dfe3e8; --page: #ffffff;
+  --card: #ffffff; --median: #c8501e; --band: #e8853d; --cool: #3b6ea5; }
+  body { font-size: 10pt; max-width: none; padding: 0; } nav { display: none; } h2 { margin-top: 1.6rem; }
+  h2, h3 { break-after: avoid; } figure, tr, .cards { break-inside: avoid; } .pair { grid-template-columns: 1fr 1fr; }
+  .pair > * { min-width: 0; } th { white-space: normal; } figure.wide svg { min-width: 0; } }
 """
 
 PAGE = """<!DOCTYPE html>
@@ -123,15 +127,21 @@ def facts_table(facts: Iterable[tuple[str, Any]]) -> str:
     return f'<div class="scroll"><table><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def figure(svg: str, label: str, caption: str = "") -> str:
-    """A drawing with what a screen reader says, and a caption."""
-    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure role="img" aria-label="{escape(label)}">{svg}{text}</figure>'
+def figure(svg: str, label: str, *, name: str = "", caption: str = "", wide: bool = False) -> str:
+    """A drawing with what a screen reader says; above it a name, and a caption in smaller letters."""
+    text = f"<figcaption><b>{escape(name)}</b> {escape(caption)}</figcaption>" if name or caption else ""
+    kind = ' class="wide"' if wide else ""
+    return f'<figure{kind} aria-label="{escape(label)}">{text}{svg}</figure>'
 
 
 def side_by_side(parts: Iterable[str]) -> str:
     """Pieces in two columns where the window is wide enough."""
     return f'<div class="pair">{"".join(parts)}</div>'
+
+
+def several(number: int, name: str) -> str:
+    """A number of things: ``1 item``, ``2 items``."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def show(value: Any) -> str:

@@ -15,7 +15,7 @@ from tsar.ranking import BASELINE
 from tsar.reporting import page
 from tsar.reporting.figures import draw_anomalies, draw_forecast, draw_observed, draw_steps, make_svg
 from tsar.reporting.gather import Findings
-from tsar.types import ObjectArray
+from tsar.types import IntArray, ObjectArray
 
 Section = tuple[str, str, list[str]]
 
@@ -35,6 +35,7 @@ MOST_ROWS = 10
 MOST_BARS = 24
 MOST_ANOMALY_FIGURES = 4
 SHOWN_HISTORY = 400
+ALONE, BESIDE = 9.6, 6.4  # width of drawings in inches
 
 
 def health_section(found: Findings) -> Section:
@@ -47,17 +48,18 @@ def health_section(found: Findings) -> Section:
             [
                 ("items", report.num_items),
                 ("rows", report.num_rows),
-                ("frequency", (panel.freq or f"{panel.grid.step} per step") + (" (inferred)" * report.freq_inferred)),
+                ("frequency" + ", inferred" * report.freq_inferred, panel.freq or f"{panel.grid.step} per step"),
                 ("points per item, median", float(np.median(lengths))),
                 ("without a value", f"{unobserved / len(panel.values):.2%}".replace(".00", "")),
                 ("rows inserted for gaps", report.inserted_rows),
             ]
         ),
         page.paragraph(
-            f"From {_stamp(stamps.min())} to {_stamp(stamps.max())}. Items have {lengths.min():,} to {lengths.max():,} "
-            f"points. {report.missing_values:,} values of the table are missing; gaps are in "
-            f"{report.items_with_gaps:,} items; {report.unobserved_items:,} items have no value at all and "
-            f"{report.single_value_items:,} just one. The rows came {'' if report.was_sorted else 'un'}sorted."
+            f"From {_stamp(stamps.min())} to {_stamp(stamps.max())}. Items have {_range(lengths)} points. "
+            f"{page.several(report.missing_values, 'value')} of the table missing, rows missing in "
+            f"{page.several(report.items_with_gaps, 'item')}, {page.several(report.unobserved_items, 'item')} without "
+            f"any value, {report.single_value_items:,} with just one. "
+            f"The rows came {'' if report.was_sorted else 'un'}sorted."
         ),
     ]
     rows = []
@@ -69,10 +71,10 @@ def health_section(found: Findings) -> Section:
     parts.append(
         page.table(("finding", "items", "which", "what it means"), rows) if rows else page.paragraph("Nothing.")
     )
-    return ("health", "Data health", [*parts, *_observed(found, stamps, unobserved)])
+    return ("health", "Data health", [*parts, *_observed(found, unobserved)])
 
 
-def _observed(found: Findings, stamps: pd.Index, unobserved: int) -> list[str]:
+def _observed(found: Findings, unobserved: int) -> list[str]:
     """The picture of what was observed, where it tells anything."""
     panel = found.panel
     ends = panel.starts + panel.lengths * panel.grid.step
@@ -81,12 +83,16 @@ def _observed(found: Findings, stamps: pd.Index, unobserved: int) -> list[str]:
     gaps = np.add.reduceat(np.isnan(panel.values).astype(int), panel.offsets[:-1])
     items = np.sort(np.argsort(-gaps, kind="stable")[:MOST_BARS])
     spans = [slice(panel.offsets[item], panel.offsets[item + 1]) for item in items]
-    own, seen = [stamps[span] for span in spans], [~np.isnan(panel.values[span]) for span in spans]
+    seen = [~np.isnan(panel.values[span]) for span in spans]
+    own = [
+        panel.grid.stamps(panel.starts[item] + np.arange(panel.lengths[item] + 1) * panel.grid.step) for item in items
+    ]
     svg = make_svg(
-        lambda ax: draw_observed(ax, own, seen, panel.item_ids[items]), width=9.0, height=0.7 + 0.2 * len(items)
+        lambda ax: draw_observed(ax, own, seen, panel.item_ids[items]), width=ALONE, height=0.5 + 0.2 * len(items)
     )
     which = "all items" if len(items) == panel.num_items else f"the {len(items)} items with most holes"
-    return [page.figure(svg, "observed values by item", f"What was observed, {which}: holes are pale.")]
+    caption = f"in {which}; holes are pale"
+    return [page.figure(svg, "observed values by item", name="What was observed", caption=caption, wide=True)]
 
 
 def forecast_section(found: Findings, chosen: Sequence[tuple[int, str]]) -> Section:
@@ -100,9 +106,14 @@ def forecast_section(found: Findings, chosen: Sequence[tuple[int, str]]) -> Sect
         ahead = found.stamps[item * horizon : (item + 1) * horizon]
         figures.append(
             page.figure(
-                make_svg(_drawing(stamps[span], past, ahead, found.quantiles[item], found.levels, median)),
+                make_svg(
+                    _drawing(stamps[span], past, ahead, found.quantiles[item], found.levels, median),
+                    width=ALONE if len(chosen) == 1 else BESIDE,
+                ),
                 f"history and forecast of {panel.item_ids[item]}",
-                ": ".join(filter(None, [str(panel.item_ids[item]), ", ".join(filter(None, [why, names[item]]))])),
+                name=str(panel.item_ids[item]),
+                caption=", ".join(filter(None, [why, str(names[item]).replace(",", ", ")])),
+                wide=len(chosen) == 1,
             )
         )
         known = past[np.isfinite(past)]
@@ -114,10 +125,8 @@ def forecast_section(found: Findings, chosen: Sequence[tuple[int, str]]) -> Sect
         )  # fmt: skip
     low, high = page.show(float(found.levels[0])), page.show(float(found.levels[-1]))
     columns = ("item", "last value", "first step", "last step", "mean", f"last step, {low} … {high}")
-    text = (
-        f"{horizon} steps, from {_stamp(found.stamps.min())} to {_stamp(found.stamps.max())}. The line is the median, "
-    )
-    text += f"the bands lie between the quantiles {low} and {high} and those within."
+    text = f"{page.several(horizon, 'step')}, from {_stamp(found.stamps.min())} to {_stamp(found.stamps.max())}. "
+    text += f"The line is the median, the bands lie between the quantiles {low} and {high} and those within."
     others = panel.num_items - len(chosen)
     parts = [page.paragraph(text), page.side_by_side(figures), page.table(columns, rows)]
     if others:
@@ -126,8 +135,8 @@ def forecast_section(found: Findings, chosen: Sequence[tuple[int, str]]) -> Sect
         missing = int(np.isnan(found.median[rest]).any(1).sum())
         parts.append(
             page.paragraph(
-                f"{others:,} other items are not drawn; the medians of their forecasts sum to {page.show(total)}, and "
-                f"{missing:,} of them have no forecast."
+                f"Not drawn: {page.several(others, 'other item')}. The medians of their forecasts sum to "
+                f"{page.show(total)}; without a forecast: {missing:,}."
             )
         )
     return ("forecast", "Forecast", parts)
@@ -144,14 +153,15 @@ def backtest_section(found: Findings, windows: int) -> Section:
     table = found.board.table
     own = table[table["model"] == found.model_name].iloc[0]
     num_tested = int((found.board.results[found.model_name].windows.cuts >= 0).any(1).sum())
+    items = page.several(found.panel.num_items, "item")
     text = (
-        f"The last {windows} stretches of {found.median.shape[1]} steps were forecast from what was known before each, "
-        f"for {num_tested:,} of {found.panel.num_items:,} items. "
+        f"Up to {page.several(windows, 'window')} of {page.several(found.median.shape[1], 'step')} at the end of each "
+        f"series, forecast from what was known before, for {num_tested:,} of {items}. "
     )
     if np.isfinite(own["skill"]):
         better = "less" if own["skill"] >= 0 else "more"
         text += f"{found.model_name} has {abs(own['skill']):.0%} {better} error (MASE) than repeating the last season."
-    rows = [[row["model"], *(float(row[name]) for name in table.columns[1:])] for _, row in table.iterrows()]
+    rows = [[row["model"], *(round(float(row[name]), 3) for name in table.columns[1:])] for _, row in table.iterrows()]
     errors = {}
     for name in sorted(found.board.results, key=lambda one: (one != found.model_name, one != BASELINE)):
         by_step = found.board.results[name].score_by("step")
@@ -161,15 +171,15 @@ def backtest_section(found: Findings, windows: int) -> Section:
         page.table([str(name).replace("_", " ") for name in table.columns], rows, first_is_best=True),
         page.paragraph(
             "MASE: absolute error over that of repeating the last season within the history. WQL: loss of all "
-            "quantiles over the size of the values. skill: 1 less the geometric mean over items of MASE relative to "
-            f"{BASELINE}. win rate: share of items and other models that it beats. coverage error: mean distance of "
+            "quantiles over the size of the values. skill: 1 less the geometric mean over items of the MASE relative "
+            f"to {BASELINE}. win rate: share of items and other models that it beats. coverage error: mean distance of "
             "the shares at or below the quantiles from their levels.",
             soft=True,
         ),
     ]
     if any(np.isfinite(values).any() for _, values in errors.values()):
-        svg = make_svg(lambda ax: draw_steps(ax, errors), width=7.5, height=2.9)
-        parts += [page.heading("Error by step ahead"), page.figure(svg, "MASE by step ahead and model")]
+        svg = make_svg(lambda ax: draw_steps(ax, errors), width=ALONE, height=3.0)
+        parts += [page.heading("Error by step ahead"), page.figure(svg, "MASE by step ahead and model", wide=True)]
     return ("backtest", "Backtest", [*parts, *_hardest(found)])
 
 
@@ -178,7 +188,10 @@ def _hardest(found: Findings) -> list[str]:
     if len(scored) < 2:
         return []
     order = scored[np.argsort(-found.item_errors[scored], kind="stable")][:MOST_ROWS]
-    rows = [(str(found.panel.item_ids[k]), float(found.item_errors[k]), found.diagnosis.names[k] or "–") for k in order]
+    rows = [
+        (str(found.panel.item_ids[k]), round(float(found.item_errors[k]), 3), found.diagnosis.names[k] or "–")
+        for k in order
+    ]
     quartiles = np.quantile(found.item_errors[scored], [0.25, 0.5, 0.75])
     spread = (
         f"Half of the items have a MASE between {page.show(quartiles[0])} and {page.show(quartiles[2])}, the median "
@@ -203,14 +216,16 @@ def calibration_section(found: Findings) -> Section:
         numbers = page.paragraph("No two of the quantile levels make a band.")
     else:
         rows = [
-            (f"{row['band']:.0%}", f"{row['coverage']:.1%}", float(row["width"])) for _, row in table.iterrows()
-        ]  # fmt: skip
-        numbers = page.table(("band", "what came lay inside", "mean width, in seasonal errors"), rows)
+            (f"{row['band']:.0%}", f"{row['coverage']:.1%}", round(float(row["width"]), 3))
+            for _, row in table.iterrows()
+        ]
+        numbers = page.table(("band", "coverage", "mean width"), rows)
     points = int(result.score_by()["points"].iloc[0])
     text = (
         f"In the backtest, over {points:,} points. On the dotted line the bands would be exactly as wide as they say; "
     )
-    text += "below it at high levels, or above it at low ones, they are too narrow."
+    text += "below it at high levels, or above it at low ones, they are too narrow. Coverage is the share "
+    text += "of what came that lay inside a band; widths are in units of the seasonal error of each history."
     return ("calibration", "Calibration", [page.paragraph(text), page.side_by_side([drawing, numbers])])
 
 
@@ -222,7 +237,10 @@ def anomaly_section(found: Findings, columns: dict[str, Any]) -> Section | None:
     judged = int(points["score"].notna().sum())
     where = f"{len(found.tested):,} of {found.panel.num_items:,} items" if found.panel.num_items > 1 else "the series"
     text = f"{judged:,} points of {where} were compared with what the model expected just before each; "
-    text += f"{int(points['is_anomaly'].sum()):,} stand out, in {len(intervals):,} stretches."
+    flagged = page.several(int(points["is_anomaly"].sum()), "point")
+    text += f"{flagged} out of line, in {page.several(len(intervals), 'run')}."
+    if not judged:
+        text = "No series is long enough: a point is judged by what the model expected from at least two patches."
     parts = [page.paragraph(text)]
     if len(intervals):
         worst = intervals.head(MOST_ROWS)
@@ -233,15 +251,17 @@ def anomaly_section(found: Findings, columns: dict[str, Any]) -> Section | None:
             + [float(row["expected"]), float(row["seen"])]
             for _, row in worst.iterrows()
         ]
-        names = ("stretch starts", "points", "score", "expected", "seen")
+        names = ("run starts", "points", "score", "expected", "seen")
         parts.append(page.table((*(["item"] if has_ids else []), *names), rows))
         parts.append(page.paragraph("score: how far out, in deviations of a normal law.", soft=True))
         items = list(dict.fromkeys(intervals[id_column]))[:MOST_ANOMALY_FIGURES] if has_ids else [None]
         figures = []
         for item in items:
             part = points if item is None else points[points[id_column] == item]
-            svg = make_svg(_anomaly_drawing(part, columns))
-            figures.append(page.figure(svg, f"anomalies of {item}", "" if item is None else str(item)))
+            svg = make_svg(_anomaly_drawing(part, columns), width=ALONE if len(items) == 1 else BESIDE)
+            figures.append(
+                page.figure(svg, f"anomalies of {item}", name="" if item is None else str(item), wide=len(items) == 1)
+            )
         parts.append(page.side_by_side(figures))
     return ("anomalies", "Anomalies", parts)
 
@@ -261,6 +281,11 @@ def made_section(facts: Sequence[tuple[str, Any]], notes: Sequence[str]) -> Sect
 
 def _shown(horizon: int) -> int:
     return int(min(max(4 * horizon, 60), SHOWN_HISTORY))
+
+
+def _range(lengths: IntArray) -> str:
+    low, high = int(lengths.min()), int(lengths.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _some(item_ids: ObjectArray, most: int = 4) -> str:

@@ -1,8 +1,8 @@
 """Fill gaps from both sides.
 
-Two kinds of release can do it. One that forecasts fills a gap twice, from its left and, the series read backwards, from
-its right; the two are blended by how far each has to see, and this is done again with the other gaps filled. One
-trained for it sees both sides at once.
+Two kinds of release can do it. One that forecasts fills a gap twice, from its left and, the series read backwards,
+from its right; the two are blended by how far each has to see, and this is done again with the other gaps filled.
+One trained for it sees both sides at once.
 """
 
 from __future__ import annotations

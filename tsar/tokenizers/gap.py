@@ -27,7 +27,6 @@ class GapTokenizer(PatchTokenizer):
 
     scaling: str = "window"
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch 2.13 compiles the gathers below to reads out of bounds
     def encode(self, context: Tensor, observed: Tensor, period: Period | None = None) -> Tokens:
         """Turn windows (B, L) into T = L / P tokens each; arguments as of `PatchTokenizer.encode`."""
         shape = (context.shape[0], -1, self.patch_length)

@@ -116,7 +116,7 @@ class PatchTokenizer:
 
 
 def statistics(state: ScaleState) -> Tensor:
-    """Four unit-free numbers (B, T, 4): smoothness, history seen, and how loc and scale moved since the last token."""
+    """Return unit-free numbers (B, T, 4): smoothness, history seen, how loc and scale moved since the last token."""
     known = state.scale > 0
     safe_scale = torch.where(known, state.scale, 1.0)
     smoothness = torch.where(known, torch.log((state.step / safe_scale).clamp_min(1e-6)), 0.0)

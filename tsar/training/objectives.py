@@ -7,6 +7,7 @@ each token itself (`HiddenPoints`).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +30,18 @@ class NextPatches(nn.Module):
         How strongly smooth series are weighted up: the weight of a token is ``(smooth_floor + step / scale) **
         -smooth_weight``. In units of the deviation a smooth trend has errors of a few hundredths, while its score
         (MASE) is measured in steps. 0 (all alike) scored better than 1, see pretrain/LOG.md.
+    reach
+        How many points after each token count, at most ``output_length``; None: all.
     """
 
-    def __init__(self, decoder: Decoder, *, smooth_weight: float = 0.0, smooth_floor: float = 0.15) -> None:
+    def __init__(
+        self, decoder: Decoder, *, smooth_weight: float = 0.0, smooth_floor: float = 0.15, reach: int | None = None
+    ) -> None:
         super().__init__()
         self.decoder = decoder
         self.smooth_weight = smooth_weight
         self.smooth_floor = smooth_floor
+        self.reach = reach
 
     def forward(self, windows: Tensor, visible: Tensor, guide: Tensor | None = None, share: float = 0.0) -> Tensor:
         """Return the loss of each window.
@@ -63,6 +69,8 @@ class NextPatches(nn.Module):
         targets = windows[:, config.patch_length :].unfold(1, config.output_length, config.patch_length)
         state = tokens.state
         valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
+        if self.reach is not None:
+            valid[..., self.reach :] = False
         z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
         error = pinball_loss(quantiles, z, self.decoder.levels)
         if guide is not None:
@@ -83,16 +91,18 @@ class HiddenPoints(nn.Module):
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         self.decoder = decoder
+        # torch 2.13 compiles the gathers of this tokenizer to reads out of bounds
+        self.encode: Any = torch.compiler.disable(decoder.tokenizer.encode)  # type: ignore[no-untyped-call]
 
     def forward(self, windows: Tensor, visible: Tensor, guide: Tensor | None = None, share: float = 0.0) -> Tensor:
         """Return the loss (B,) of each window over its hidden points; arguments as of `NextPatches`, no teacher."""
         config = self.decoder.config
         context = windows.shape[1] - config.output_length
         windows, visible = windows[:, :context], visible[:, :context]
-        tokens = self.decoder.tokenizer.encode(windows, visible)
+        tokens = self.encode(windows, visible)
         quantiles = self.decoder(tokens)
-        shape = (len(windows), -1, config.patch_length)
-        targets, hidden = windows.reshape(shape), ~visible.reshape(shape)
+        targets = windows.view(len(windows), -1, config.patch_length)
+        hidden = ~visible.view(len(visible), -1, config.patch_length)
         state = tokens.state
         valid = hidden & torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
         z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))

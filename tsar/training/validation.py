@@ -66,7 +66,7 @@ class Validation:
 
     @torch.no_grad()
     def run(self, recipe: Recipe, weights: dict[str, Tensor]) -> dict[str, Any]:
-        """Return the loss per source and their mean; a model that fills gaps gets the same holes each time."""
+        """Return the loss per source and their mean; a forecaster sees everything, others not the same holes."""
         if self.windows is None:
             return {}
         device = self.windows.device
