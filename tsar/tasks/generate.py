@@ -34,6 +34,8 @@ EXAMPLES_OF_A_CLASS = 3
 SIMULATED_START = 256
 SIMULATED = 32  # simulated series on which the draws from nothing are measured
 MEASURED = 32  # members on which the draws are
+PHASES = 4  # of patches on which they are
+TRUSTED = 0.5  # measured correlations count as much as an autoregression from half a window a step on
 JITTER = 0.1  # of the typical step
 SPREADS = (0.5, 1.5)  # bounds of the measured spread
 LABELS_SHOWN = 5
@@ -234,14 +236,14 @@ def _measure(decoder: Decoder, members: Sequence[FloatArray], random_state: int 
     if len(known) < 2 * patch:
         return Draw(dependence=Dependence.default())
     spread = float(np.clip(np.sqrt(np.mean(known**2)), *SPREADS))
-    return Draw(dependence=Dependence.fit(scores), spread=spread)
+    return Draw(dependence=Dependence.fit(scores, trusted=TRUSTED), spread=spread)
 
 
 def _cutoffs(length: int, patch: int, generator: np.random.Generator) -> IntArray:
-    """Ends of patches in the second half of a series, at a random phase, with a patch to follow each."""
-    low = min(max(length // 2, patch), length - patch)
-    phase = int(generator.integers(min(patch, length - patch - low + 1)))
-    return np.arange(low + phase, length - patch + 1, patch)
+    """Places in the second half of a series with a patch to follow, a few for each patch."""
+    low, step = min(max(length // 2, patch), length - patch), max(patch // PHASES, 1)
+    phase = int(generator.integers(min(step, length - patch - low + 1)))
+    return np.arange(low + phase, length - patch + 1, step)
 
 
 def _jitter(start: FloatArray, generator: np.random.Generator) -> FloatArray:
