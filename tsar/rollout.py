@@ -94,7 +94,7 @@ def sample_continuations(
             rows = np.arange(first, min(first + ROWS, len(starts)))
             company = np.resize(rows, ROWS)
             rollout = _Rollout(model, starts[company], lower[company], is_whole[company])
-            paths[rows] = rollout.run(length, [generators[row] for row in rows], draw)[: len(rows)]
+            paths[rows] = rollout.run(length, generators[first : first + ROWS], draw)[: len(rows)]
             bar.update(len(rows))
     return paths
 
@@ -114,7 +114,7 @@ class _Rollout:
     def run(self, length: int, generators: Sequence[np.random.Generator], draw: Draw) -> FloatArray:
         """Paths (ROWS, length); rows beyond those with a generator take the median."""
         patch = self.model.config.patch_length
-        factor = np.linalg.cholesky(draw.dependence.over(patch))
+        factor: FloatArray = np.linalg.cholesky(draw.dependence.over(patch))
         parts = []
         for _ in range(-(-length // patch)):
             scores = np.zeros((ROWS, patch))
@@ -133,7 +133,8 @@ class _Rollout:
     def _quantiles(self) -> FloatArray:
         """Quantiles (ROWS, P, Q) of the patch that follows the windows, in their units."""
         patch, seen = self.model.config.patch_length, torch.isfinite(self.window)
-        return one_pass(self.model, self.window, seen, self.period, patch, self.cache).cpu().numpy()
+        quantiles: FloatArray = one_pass(self.model, self.window, seen, self.period, patch, self.cache).cpu().numpy()
+        return quantiles
 
     def _append(self, values: FloatArray) -> None:
         """Grow the windows by a patch; full ones are cut and read anew."""

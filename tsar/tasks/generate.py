@@ -1,14 +1,14 @@
 """Generation: new series from nothing, like the series of a frame, or of one class of a labelled frame.
 
-A start is drawn - from the simulated prior, or a piece of a member of the frame, jittered - and continued by the model's
-own sampled rollout (`tsar.rollout`); the start is dropped, so that nothing is copied. How wide the draws are and how the
-steps of a patch go together is measured on the members, where the outcome is known.
+A start is drawn - from the simulated prior, or a piece of a member of the frame, jittered - and continued by the
+model's own sampled rollout (`tsar.rollout`); the start is dropped, so that nothing is copied. How wide the draws are and
+how the steps of a patch go together is measured on the members, where the outcome is known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tsar.frame.columns import ONE_SERIES, read_table
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
 from tsar.rolling import forecasts_from
-from tsar.rollout import Draw, sample_continuations
+from tsar.rollout import ROWS, Draw, sample_continuations
 from tsar.samples import Dependence, item_generator
 from tsar.tasks.views import standardize
 from tsar.types import FloatArray, IntArray
@@ -32,9 +32,9 @@ LONGEST_START = 512
 SHARE_OF_MEMBER = 0.75  # of a short member that a start takes: the place is random still
 EXAMPLES_OF_A_CLASS = 3
 SIMULATED_START = 256
-SIMULATED = 32  # simulated series on which the draws from nothing are measured
-MEASURED = 32  # members on which the draws are
+MEASURED = 32  # members on which the draws are measured
 PHASES = 4  # of patches on which they are
+PILOT_FACTORS, PILOT_BOUNDS, PILOT_PATCHES = (0.8, 1.0), (0.7, 1.1), 8
 TRUSTED = 0.5  # measured correlations count as much as an autoregression from half a window a step on
 JITTER = 0.1  # of the typical step
 SPREADS = (0.5, 1.5)  # bounds of the measured spread
@@ -133,26 +133,20 @@ def generate(
     """
     _validate(n, length, start_length, num_examples, like, label, label_column)
     decoder = load_model(model, resolve_device(device))
-    generators = [item_generator(k, random_state) for k in range(n)]
-    panel = None
-    if like is None:
-        width = _in_patches(start_length or SIMULATED_START, decoder)
-        starts = [_simulate(generator, min(start_length or SIMULATED_START, width)) for generator in generators]
-        members = [_simulate(item_generator(("measured", k), random_state), SIMULATED_START).member for k in range(SIMULATED)]
-    else:
-        columns: dict[str, Any] = {"id_column": id_column, "timestamp_column": timestamp_column, "target": target}
-        panel = normalize_frame(like if label_column is None else _of_class(like, label, label_column, id_column),
-                                **columns, freq=freq)  # fmt: skip
+    panel, source = None, _Prior(decoder, start_length, random_state)  # type: Panel | None, _Prior | _Pool
+    if like is not None:
+        frame = like if label_column is None else _of_class(like, label, label_column, id_column)
+        panel = normalize_frame(
+            frame, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq
+        )  # fmt: skip
         if num_examples is None:
             num_examples = 0 if label is None and start_length != 0 else EXAMPLES_OF_A_CLASS
-        pool = _Pool(panel, decoder, start_length, int(num_examples))
-        width = pool.width
-        starts, members = [pool.draw(generator) for generator in generators], pool.members
-    values = sample_continuations(
-        decoder, _stack(starts, width), length, generators, draw=_measure(decoder, members, random_state),
-        lower=np.array([0.0 if np.nanmin(start.member) >= 0 else -np.inf for start in starts]),
-        is_whole=np.array([_is_whole(start.member) for start in starts]),
-    )  # fmt: skip
+        source = _Pool(panel, decoder, start_length, int(num_examples))
+    draw = _measure(decoder, source.members, random_state)
+    draw = replace(draw, spread=_fitting_spread(decoder, source, draw, random_state))
+    generators = [item_generator(k, random_state) for k in range(n)]
+    starts = [source.draw(generator) for generator in generators]
+    values = _continue(decoder, starts, source.width, length, generators, draw)
     fresh = make_fresh_panel(
         values, [f"generated_{k}" for k in range(n)], like=panel,
         starts=np.array([start.position for start in starts]), freq=freq,
@@ -205,17 +199,47 @@ class _Pool:
         return generator.permutation(others)[: self.num_examples]
 
 
-def _simulate(generator: np.random.Generator, start_length: int) -> _Start:
-    """A start from the simulated prior of pretraining."""
-    import torch
+class _Prior:
+    """The simulated prior of pretraining, and how starts are drawn from it."""
 
-    from tsar.training.synth import DEFAULT_WEIGHTS, make_series
+    def __init__(self, decoder: Decoder, start_length: int | None, random_state: int | None) -> None:
+        self.width = _in_patches(start_length or SIMULATED_START, decoder)
+        self.start_length = min(start_length or SIMULATED_START, self.width)
+        self.random_state = random_state
 
-    names, weights = list(DEFAULT_WEIGHTS), np.array(list(DEFAULT_WEIGHTS.values()))
-    family = names[int(generator.choice(len(names), p=weights / weights.sum()))]
-    source = torch.Generator().manual_seed(int(generator.integers(1 << 62)))
-    series = make_series(family, 1, start_length, source)[0].double().numpy()
-    return _Start(values=series, member=series, position=0)
+    @property
+    def members(self) -> list[FloatArray]:
+        """Series on which the draws are measured."""
+        generators = [item_generator(("measured", k), self.random_state) for k in range(MEASURED)]
+        return [self._simulate(generator, SIMULATED_START) for generator in generators]
+
+    def draw(self, generator: np.random.Generator) -> _Start:
+        """Draw a start: a family, and a series of it."""
+        series = self._simulate(generator, self.start_length)
+        return _Start(values=series, member=series, position=0)
+
+    def _simulate(self, generator: np.random.Generator, length: int) -> FloatArray:
+        import torch
+
+        from tsar.training.synth import DEFAULT_WEIGHTS, make_series
+
+        names, weights = list(DEFAULT_WEIGHTS), np.array(list(DEFAULT_WEIGHTS.values()))
+        family = names[int(generator.choice(len(names), p=weights / weights.sum()))]
+        source = torch.Generator().manual_seed(int(generator.integers(1 << 62)))
+        series: FloatArray = make_series(family, 1, length, source)[0].double().numpy()
+        return series
+
+
+def _continue(
+    decoder: Decoder, starts: Sequence[_Start], width: int, length: int, generators: Sequence[np.random.Generator],
+    draw: Draw,
+) -> FloatArray:  # fmt: skip
+    """Paths (n, length) that continue the starts and keep the signs and whole numbers of their members."""
+    return sample_continuations(
+        decoder, _stack(starts, width), length, generators, draw=draw,
+        lower=np.array([0.0 if np.nanmin(start.member) >= 0 else -np.inf for start in starts]),
+        is_whole=np.array([_is_whole(start.member) for start in starts]),
+    )  # fmt: skip
 
 
 def _measure(decoder: Decoder, members: Sequence[FloatArray], random_state: int | None) -> Draw:
@@ -239,6 +263,36 @@ def _measure(decoder: Decoder, members: Sequence[FloatArray], random_state: int 
     return Draw(dependence=Dependence.fit(scores, trusted=TRUSTED), spread=spread)
 
 
+def _fitting_spread(decoder: Decoder, source: _Prior | _Pool, draw: Draw, random_state: int | None) -> float:
+    """The spread with which the steps of new series are as large as those of their members.
+
+    A rollout hears its own draws, so that bands that are right for one patch grow too wide over many. Two pilot runs
+    tell how large the steps become, and the spread is interpolated between them.
+    """
+    found = []
+    for factor in PILOT_FACTORS:
+        generators = [item_generator(("pilot", k), random_state) for k in range(ROWS)]
+        starts = [source.draw(generator) for generator in generators]
+        pilot = replace(draw, spread=factor * draw.spread)
+        length = PILOT_PATCHES * decoder.config.patch_length
+        paths = _continue(decoder, starts, source.width, length, generators, pilot)
+        ratios = [_typical_step(path) / _typical_step(start.member) for path, start in zip(paths, starts, strict=True)]
+        found.append(float(np.median(np.log([ratio for ratio in ratios if 0 < ratio < np.inf] or [1.0]))))
+    (low, high), (below, above) = PILOT_FACTORS, found
+    if above - below < 1e-3:
+        return draw.spread  # constant members, or steps that do not follow the spread
+    factor = low + (high - low) * (0.0 - below) / (above - below)
+    return draw.spread * float(np.clip(factor, *PILOT_BOUNDS))
+
+
+def _typical_step(series: FloatArray) -> float:
+    """Mean absolute step, NaN (ratios with which are left out) where there is none."""
+    with np.errstate(over="ignore"):
+        steps = np.abs(np.diff(series))
+    known = steps[np.isfinite(steps)]
+    return float(known.mean()) if len(known) and known.any() else float("nan")
+
+
 def _cutoffs(length: int, patch: int, generator: np.random.Generator) -> IntArray:
     """Places in the second half of a series with a patch to follow, a few for each patch."""
     low, step = min(max(length // 2, patch), length - patch), max(patch // PHASES, 1)
@@ -248,13 +302,15 @@ def _cutoffs(length: int, patch: int, generator: np.random.Generator) -> IntArra
 
 def _jitter(start: FloatArray, generator: np.random.Generator) -> FloatArray:
     """Move what moves by a tenth of the typical step; runs of one value stay runs, and signs stay."""
-    steps = np.abs(np.diff(start, prepend=start[:1]))
+    with np.errstate(over="ignore"):
+        steps = np.abs(np.diff(start, prepend=start[:1]))
     moving = np.isfinite(steps) & (steps > 0)
     if not moving.any():
         return start
     noise = generator.standard_normal(len(start)) * JITTER * np.median(steps[moving])
     limit = np.abs(start) / 2
-    return start + np.where(moving, np.clip(noise, -limit, limit), 0.0)
+    moved: FloatArray = start + np.where(moving, np.clip(noise, -limit, limit), 0.0)
+    return moved
 
 
 def _like(member: FloatArray, start: FloatArray) -> FloatArray:
