@@ -114,7 +114,7 @@ class _Rollout:
     def run(self, length: int, generators: Sequence[np.random.Generator], draw: Draw) -> FloatArray:
         """Paths (ROWS, length); rows beyond those with a generator take the median."""
         patch = self.model.config.patch_length
-        factor: FloatArray = np.linalg.cholesky(draw.dependence.over(patch))
+        factor = np.linalg.cholesky(draw.dependence.over(patch)).astype(np.float64)
         parts = []
         for _ in range(-(-length // patch)):
             scores = np.zeros((ROWS, patch))
@@ -161,4 +161,5 @@ class _Rollout:
         largest = np.finfo(np.float64).max
         with np.errstate(over="ignore"):
             plain = np.clip(values * self.unit, -largest, largest)
-        return np.maximum(np.where(self.is_whole, np.rint(plain), plain), self.lower)
+        bounded: FloatArray = np.maximum(np.where(self.is_whole, np.rint(plain), plain), self.lower)
+        return bounded

@@ -1,8 +1,8 @@
 """Generation: new series from nothing, like the series of a frame, or of one class of a labelled frame.
 
 A start is drawn - from the simulated prior, or a piece of a member of the frame, jittered - and continued by the
-model's own sampled rollout (`tsar.rollout`); the start is dropped, so that nothing is copied. How wide the draws are and
-how the steps of a patch go together is measured on the members, where the outcome is known.
+model's own sampled rollout (`tsar.rollout`); the start is dropped, so that nothing is copied. How wide the draws are
+and how the steps of a patch go together is measured on the members, where the outcome is known.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class _Pool:
         usable = [place for place, one in enumerate(series) if np.isfinite(one).sum() > 1]
         if not usable:
             raise FrameError("No series has two observed values.", code="frame.no_members", item_ids=panel.item_ids)
-        self.members = [series[place] for place in usable]
+        self.members = [series[place][: np.flatnonzero(np.isfinite(series[place]))[-1] + 1] for place in usable]
         self.starts, self.step = panel.starts[usable], panel.grid.step
         self.start_length, self.num_examples = start_length, num_examples
         self.room = _in_patches(decoder.config.context_length, decoder)
