@@ -4,8 +4,8 @@
 
 Discriminative score (accuracy of a classifier minus 0.5: 0 is chance, 0.5 certainty) and predictive score (error of a
 model trained on generated series over that of one trained on real ones), see `tsar.tasks.generation_scores`. Generators
-see the first half of the series, and are scored against the other half; ``real`` scores the first half itself, what a
-perfect generator would get. Rivals: ``noise`` has mean and deviation of each series, ``surrogate`` its spectrum with
+see one half of the series, and are scored against the other; ``real`` scores the first half itself, what a perfect
+generator would get. Rivals: ``noise`` has mean and deviation of each series, ``surrogate`` its spectrum with
 random phases (Theiler et al., 1992). Of labelled sets each class is generated apart, and the scores are means.
 """
 
@@ -26,10 +26,9 @@ LONGEST = 60  # series a half and class
 
 
 def windows(values, length, step):
-    """Overlapping windows; the halves are the past and the future of the series."""
-    cut = np.lib.stride_tricks.sliding_window_view(np.asarray(values, dtype=float), length)
-    half = (len(values) - length) // 2
-    return cut[: half - length + 1 : step], cut[half::step]
+    """Overlapping windows of all of the series, dealt in turn; ``real`` and ``unseen`` therefore share points."""
+    cut = np.lib.stride_tricks.sliding_window_view(np.asarray(values, dtype=float), length)[::step]
+    return cut[::2][:LONGEST], cut[1::2][:LONGEST]
 
 
 def simulated(seed):
@@ -50,9 +49,9 @@ def load(name):
         return [(X[y == one][::2][:LONGEST], X[y == one][1::2][:LONGEST]) for one in np.unique(y)], True
     series = {
         "simulated": lambda: (simulated(0), simulated(1)),
-        "sea temperature": lambda: windows(elnino.load_pandas().data.to_numpy()[:, 1:].ravel(), 120, 4),
-        "carbon dioxide": lambda: windows(co2.load_pandas().data["co2"].interpolate(), 208, 16),
-        "sunspots": lambda: windows(sunspots.load_pandas().data["SUNACTIVITY"], 64, 2),
+        "sea temperature": lambda: windows(elnino.load_pandas().data.to_numpy()[:, 1:].ravel(), 120, 6),
+        "carbon dioxide": lambda: windows(co2.load_pandas().data["co2"].interpolate(), 208, 18),
+        "sunspots": lambda: windows(sunspots.load_pandas().data["SUNACTIVITY"], 64, 4),
     }
     return [series[name]()], False
 

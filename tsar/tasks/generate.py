@@ -14,6 +14,7 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from tsar.conformal import normal_scores
 from tsar.errors import FrameError, OptionError
@@ -30,12 +31,13 @@ from tsar.types import FloatArray, IntArray
 
 LONGEST_START = 512
 SHARE_OF_MEMBER = 0.75  # of a short member that a start takes: the place is random still
-EXAMPLES_OF_A_CLASS = 3
+EXAMPLES = 3  # in front of a series that begins where members begin
 SIMULATED_START = 256
 MEASURED = 32  # members on which the draws are measured
 PHASES = 4  # of patches on which they are
 PILOT_FACTORS, PILOT_BOUNDS, PILOT_PATCHES = (0.8, 1.0), (0.7, 1.1), 8
 TRUSTED = 0.5  # measured correlations count as much as an autoregression from half a window a step on
+RANGE_MORE, TRIES = 1.1, 4  # a series that wanders further than members do is drawn again, so many times in all
 JITTER = 0.1  # of the typical step
 SPREADS = (0.5, 1.5)  # bounds of the measured spread
 LABELS_SHOWN = 5
@@ -93,14 +95,14 @@ def generate(
         Name of a shipped release, path of a release folder, or a `Decoder`; one tuned on `like`
         (``Forecaster(mode="full").fit(df).model_``) comes closer to it.
     random_state
-        Seed; None counts as 0. Series k follows from the seed and k alone, whatever `n` is.
+        Seed; None counts as 0. Series k follows from the seed, k and `length` alone, whatever `n` is.
     start_length
         Points that each series continues and that are dropped; None: three quarters of a member, at most 512, at a
         random place. 0: the new series begins where a member begins, after whole members end to end, which suits
         aligned members (heart beats, gestures) that are of `length` points.
     num_examples
-        Other members shown in front of the start, brought to its level and scale; None: 3 with a label or with
-        ``start_length=0``, else 0.
+        Other members (of the class) shown in front of the start, brought to its level and scale; None: 3 with
+        ``start_length=0``, else 0, since windows that are not aligned are no help to each other.
     id_column, timestamp_column, target, freq
         As in `Forecaster`. Without `like`, `freq` gives the stamps, from 2000 on; None: integers from 0.
     device
@@ -123,6 +125,7 @@ def generate(
 
     Notes
     -----
+    A series whose range is beyond that of the members over as many points is drawn again, at most three times.
     Values are finite, at or above zero where the member never was below, whole numbers where it has nothing else, and
     constant where the start is. `tsar.tasks.generation_scores` measures how like the new series are.
 
@@ -140,13 +143,12 @@ def generate(
             frame, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq
         )  # fmt: skip
         if num_examples is None:
-            num_examples = 0 if label is None and start_length != 0 else EXAMPLES_OF_A_CLASS
+            num_examples = EXAMPLES if start_length == 0 else 0
         source = _Pool(panel, decoder, start_length, int(num_examples))
     draw = _measure(decoder, source.members, random_state)
     draw = replace(draw, spread=_fitting_spread(decoder, source, draw, random_state))
     generators = [item_generator(k, random_state) for k in range(n)]
-    starts = [source.draw(generator) for generator in generators]
-    values = _continue(decoder, starts, source.width, length, generators, draw)
+    values, starts = _within_range(decoder, source, length, generators, draw)
     fresh = make_fresh_panel(
         values, [f"generated_{k}" for k in range(n)], like=panel,
         starts=np.array([start.position for start in starts]), freq=freq,
@@ -171,6 +173,10 @@ class _Pool:
         self.room = _in_patches(decoder.config.context_length, decoder)
         longest = max(map(len, self.members)) * (1 + num_examples)  # no more than is drawn, whatever is drawn
         self.width = _in_patches(longest, decoder)
+
+    def half_ranges(self, starts: Sequence[_Start], length: int) -> FloatArray:
+        """Half of the largest range that new series (n,) may have: that of the members, and a little more."""
+        return np.full(len(starts), RANGE_MORE * max(_half_range(member, length) for member in self.members))
 
     def draw(self, generator: np.random.Generator) -> _Start:
         """Draw a start: a member, a place in it, jitter, and members in front."""
@@ -213,6 +219,10 @@ class _Prior:
         generators = [item_generator(("measured", k), self.random_state) for k in range(MEASURED)]
         return [self._simulate(generator, SIMULATED_START) for generator in generators]
 
+    def half_ranges(self, starts: Sequence[_Start], length: int) -> FloatArray:
+        """As in `_Pool`; each start is the only member of its kind."""
+        return np.array([RANGE_MORE * _half_range(start.member, length) for start in starts])
+
     def draw(self, generator: np.random.Generator) -> _Start:
         """Draw a start: a family, and a series of it."""
         series = self._simulate(generator, self.start_length)
@@ -240,6 +250,38 @@ def _continue(
         lower=np.array([0.0 if np.nanmin(start.member) >= 0 else -np.inf for start in starts]),
         is_whole=np.array([_is_whole(start.member) for start in starts]),
     )  # fmt: skip
+
+
+def _within_range(
+    decoder: Decoder, source: _Prior | _Pool, length: int, generators: Sequence[np.random.Generator], draw: Draw
+) -> tuple[FloatArray, list[_Start]]:
+    """Paths and their starts; those that wander further than members do are drawn again, the best of some is kept."""
+    paths, excess = np.empty((len(generators), length)), np.full(len(generators), np.inf)
+    starts: dict[int, _Start] = {}
+    for _ in range(TRIES):
+        rows = [int(row) for row in np.flatnonzero(excess > 1)]
+        if not rows:
+            break
+        drawn = [source.draw(generators[row]) for row in rows]
+        new = _continue(decoder, drawn, source.width, length, [generators[row] for row in rows], draw)
+        limits = np.maximum(source.half_ranges(drawn, length), np.finfo(np.float64).tiny)
+        for row, start, path, limit in zip(rows, drawn, new, limits, strict=True):
+            ratio = _half_range(path, length) / limit
+            if row not in starts or ratio < excess[row]:
+                paths[row], excess[row], starts[row] = path, ratio, start
+    return paths, [starts[row] for row in range(len(generators))]
+
+
+def _half_range(series: FloatArray, length: int) -> float:
+    """Half of the largest range over `length` points; of a shorter series its own, growing with the root of the length.
+
+    Halves, since the difference of the largest numbers overflows.
+    """
+    is_seen, width = np.isfinite(series), min(length, len(series))
+    high = maximum_filter1d(np.where(is_seen, series, -np.inf), width, mode="nearest")
+    low = minimum_filter1d(np.where(is_seen, series, np.inf), width, mode="nearest")
+    known = high >= low  # some windows hold nothing
+    return float((high[known] / 2 - low[known] / 2).max() * np.sqrt(max(length / len(series), 1.0)))
 
 
 def _measure(decoder: Decoder, members: Sequence[FloatArray], random_state: int | None) -> Draw:
