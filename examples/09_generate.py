@@ -10,7 +10,7 @@ from statsmodels.datasets import elnino, sunspots
 from tsar import generate
 from tsar.tasks.generation_scores import discriminative_score, predictive_score
 
-LENGTH, STEP = 96, 6
+LENGTH, STEP = 96, 8
 
 
 def make_frame() -> pd.DataFrame:

@@ -24,7 +24,7 @@ from tsar.frame.columns import ONE_SERIES, read_table
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
 from tsar.rolling import forecasts_from
-from tsar.rollout import ROWS, Draw, sample_continuations
+from tsar.rollout import Draw, sample_continuations
 from tsar.samples import Dependence, item_generator
 from tsar.tasks.views import standardize
 from tsar.types import FloatArray, IntArray
@@ -35,7 +35,8 @@ EXAMPLES = 3  # in front of a series that begins where members begin
 SIMULATED_START = 256
 MEASURED = 32  # members on which the draws are measured
 PHASES = 4  # of patches on which they are
-PILOT_FACTORS, PILOT_BOUNDS, PILOT_PATCHES = (0.8, 1.0), (0.7, 1.1), 8
+PILOTS, PILOT_PATCHES = 64, 8  # sixteen pilots leave the spread too uncertain (docs/generation.md)
+PILOT_FACTORS, PILOT_BOUNDS = (0.8, 1.0), (0.7, 1.1)
 TRUSTED = 0.5  # measured correlations count as much as an autoregression from half a window a step on
 RANGE_MORE, TRIES = 1.1, 4  # a series that wanders further than members do is drawn again, so many times in all
 JITTER = 0.1  # of the typical step
@@ -313,7 +314,7 @@ def _fitting_spread(decoder: Decoder, source: _Prior | _Pool, draw: Draw, random
     """
     found = []
     for factor in PILOT_FACTORS:
-        generators = [item_generator(("pilot", k), random_state) for k in range(ROWS)]
+        generators = [item_generator(("pilot", k), random_state) for k in range(PILOTS)]
         starts = [source.draw(generator) for generator in generators]
         pilot = replace(draw, spread=factor * draw.spread)
         length = PILOT_PATCHES * decoder.config.patch_length
