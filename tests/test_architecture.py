@@ -26,7 +26,7 @@ LAYERS = (
     ("model",),
     ("constraints", "samples", "hierarchy"),
     ("forecast",),
-    ("decode", "ensemble", "covariates", "context", "aggregate", "infill", "rolling", "stream"),
+    ("decode", "ensemble", "covariates", "context", "aggregate", "infill", "rolling", "rollout", "stream"),
     ("metrics",),
     ("backtest_result",),
     ("backtesting",),

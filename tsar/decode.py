@@ -148,7 +148,7 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
     values = values / unit[:, None]
     period = model.tokenizer.find_period(values, observed)
     first = min(prediction_length, model.config.one_pass_length)
-    quantiles = _one_pass(model, values, observed, period, first)
+    quantiles = one_pass(model, values, observed, period, first)
     if quantiles.shape[1] < prediction_length:
         quantiles = _feed_back(model, values, observed, period, quantiles, prediction_length)
     quantiles[unseen] = torch.nan
@@ -178,7 +178,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
-def _one_pass(
+def one_pass(
     model: Decoder, values: Tensor, observed: Tensor, period: Period | None, horizon: int, cache: Cache | None = None
 ) -> Tensor:
     """Quantiles (B, horizon, Q) of what follows the windows; with a cache, only tokens after what it holds are read."""
@@ -226,7 +226,7 @@ def _feed_back(
         paths, seen = torch.cat([paths, new], 1), torch.cat([seen, torch.ones_like(new, dtype=torch.bool)], 1)
         read = paths.shape[1] // model.config.patch_length
         step = min(length, horizon - quantiles.shape[1])
-        ahead = _one_pass(model, paths, seen, period, step, cache)
+        ahead = one_pass(model, paths, seen, period, step, cache)
         if cache is not None:
             cache = cache.select(torch.arange(len(rows), device=rows.device), read)
         pool = ahead.view(batch, num_levels, step, num_levels).transpose(1, 2)

@@ -49,10 +49,10 @@ class Dependence:
         return cls(np.ones((1, 1)), DEFAULT_LAG)
 
     @classmethod
-    def fit(cls, scores: FloatArray) -> Dependence:
+    def fit(cls, scores: FloatArray, *, trusted: float = TRUSTED_WINDOWS) -> Dependence:
         """Learn from normal scores (K, F) of backtest errors, NaN where missing.
 
-        The weight of the measured correlation is K / (K + `TRUSTED_WINDOWS` F), K windows.
+        The weight of the measured correlation is K / (K + `trusted` F), K windows.
         """
         windows, horizon = scores.shape
         known = np.isfinite(scores)
@@ -64,7 +64,7 @@ class Dependence:
         measured = np.clip(scaled.T @ scaled / np.maximum(pairs, 1), -1.0, 1.0)
         neighbours = np.diagonal(measured, 1)[np.diagonal(pairs, 1) > 2]
         lag = float(np.clip(neighbours.mean(), 0.0, 0.99)) if len(neighbours) else DEFAULT_LAG
-        weight = windows / (windows + TRUSTED_WINDOWS * horizon)
+        weight = windows / (windows + trusted * horizon)
         mixed = weight * measured + (1 - weight) * autoregressive(lag, horizon)
         return cls(nearest_correlation(mixed), lag)
 

@@ -54,9 +54,20 @@ def check_explain(folder, printed):
 
 
 NEEDS = {"02_fine_tune": "aeon"}
+
+
+def check_generate(folder, printed):
+    assert "from nothing: (144, 3)" in printed
+    for kind in ("sea", "sun"):
+        lines = printed.split(f"{kind}: real", 1)[1].splitlines()[1:3]
+        generated, noise = (float(line.split("predictive ")[1].split()[0]) for line in lines)
+        assert generated < 1.1 < noise
+
+
 CHECKS = {
     "01_zero_shot": check_zero_shot,
     "02_fine_tune": check_fine_tune,
     "03_backtest_and_calibrate": check_backtest,
     "07_explain": check_explain,
+    "09_generate": check_generate,
 }

@@ -54,13 +54,13 @@ def test_padding_is_inert(decoder, horizon):
 @pytest.mark.parametrize("horizon", [65, 130, 300])
 def test_cached_is_uncached(decoder, horizon, monkeypatch):
     cached = decode(decoder, contexts(), horizon)
-    one_pass, sizes = tsar.decode._one_pass, []
+    one_pass, sizes = tsar.decode.one_pass, []
 
     def read_all_again(model, values, observed, period, step, cache=None):
         sizes.append(values.shape[1])
         return one_pass(model, values, observed, period, step)
 
-    monkeypatch.setattr(tsar.decode, "_one_pass", read_all_again)
+    monkeypatch.setattr(tsar.decode, "one_pass", read_all_again)
     uncached = decode(decoder, contexts(), horizon)
     assert len(sizes) == -(-horizon // ONE_PASS)
     assert sizes[-1] > 96

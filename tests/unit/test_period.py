@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsar.decode import _one_pass, decode
+from tsar.decode import decode, one_pass
 from tsar.model.config import ModelConfig, num_parameters
 from tsar.model.decoder import Decoder
 from tsar.tokenizers.period import NUM_FEATURES, find_period, period_features
@@ -128,7 +128,7 @@ def test_the_forecast_uses_the_period(decoder):
     found_one = find_period(values, observed)
     with torch.no_grad():
         own, other = (
-            _one_pass(decoder, values, observed, replace(found_one, length=found_one.length * factor), 8)
+            one_pass(decoder, values, observed, replace(found_one, length=found_one.length * factor), 8)
             for factor in (1.0, 1.4)
         )
     np.testing.assert_array_equal(own.numpy(), decode(decoder, values.numpy(), 8))

@@ -10,6 +10,7 @@ from tsar.frame.assemble import (
 )
 from tsar.frame.calendar import CALENDAR, add_calendar, calendar_columns
 from tsar.frame.covariates import CovariateColumns, Covariates
+from tsar.frame.fresh import make_fresh_panel
 from tsar.frame.normalize import normalize_frame
 from tsar.frame.panel import FrameReport, Panel, Series
 from tsar.frame.store import panel_from_bytes, panel_to_bytes
@@ -25,6 +26,7 @@ __all__ = [
     "add_calendar",
     "calendar_columns",
     "make_forecast_frame",
+    "make_fresh_panel",
     "make_item_frame",
     "make_panel_frame",
     "make_sample_frame",
