@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """What several targets are worth to each other: MASE and WQL of each `channel_adapter` against none, window by window.
 
-    python -W ignore pretrain/check_channels.py --data ../shared/data/dev_eval --adapters related linear pca
+    python -W ignore pretrain/check_mixing.py --data ../shared/data/dev_eval --adapters related linear pca
 
 Simulated systems whose coupling is known, series that ship with statsmodels, and development sets whose series are
 channels of one thing. The last windows of each set are forecast, each from all that came before it (at most `--history`
