@@ -33,7 +33,7 @@ LAYERS = (
     ("conformal",),
     ("registry",),
     ("hub",),
-    ("inference", "tuning", "channels"),
+    ("inference", "tuning", "mixing", "channels"),
     ("options", "saved"),
     ("forecaster",),
     ("tasks", "baselines", "plotting", "plotting_backtest", "distributed", "interop"),

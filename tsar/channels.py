@@ -14,14 +14,15 @@ import numpy as np
 from scipy.linalg import eigh
 
 from tsar.covariates import apply_effect, learn_effect
-from tsar.errors import OptionError
+from tsar.errors import NotFittedError, OptionError
 from tsar.forecast import Forecast
 from tsar.frame import Covariates, Panel
 from tsar.freq import season_length
 from tsar.inference import Inference
+from tsar.mixing import MixedChannels
 from tsar.types import FloatArray, IntArray
 
-ADAPTERS = (None, "identity", "pca", "linear", "related")
+ADAPTERS = (None, "identity", "pca", "linear", "related", "attention")
 DRAWS = 256
 """Draws by which the law of a sum of latent channels is found."""
 
@@ -91,6 +92,7 @@ def forecast_channels(
     examples: Panel | None = None,
     neighbours: int = 0,
     seed: int = 0,
+    mixed: MixedChannels | None = None,
 ) -> FloatArray:
     """Forecast (I * C, F, Q) each series of a panel by itself, or the channels of an item by way of each other.
 
@@ -104,11 +106,15 @@ def forecast_channels(
         One of `ADAPTERS`.
     seed
         Of the draws of `forecast_latent`.
+    mixed
+        What `fit` learned for ``"attention"``.
     """
-    if kind is None or kind == "related":
+    if kind is None or kind in ("related", "attention"):
         quantiles = inference.forecast(panel, prediction_length, examples=examples, neighbours=neighbours)
         if kind is None:
             return quantiles
+        if kind == "attention":
+            return _need_fit(mixed).apply(quantiles, panel, inference)
         return follow_related(
             quantiles, panel.values, panel.offsets, num_channels, inference.decode,
             context_length=max(inference.context_lengths), season_length=season_length(panel.freq), seed=seed,
@@ -208,6 +214,16 @@ def validate_adapter(channel_adapter: object, num_channels: int) -> None:
         raise OptionError(
             "channel_adapter needs several targets.", code="option.invalid", hint='Forecaster(target=["a", "b"], …)'
         )
+
+
+def _need_fit(mixed: MixedChannels | None) -> MixedChannels:
+    if mixed is None:
+        raise NotFittedError(
+            'channel_adapter="attention" forecasts with weights that fit trains.',
+            code="forecaster.not_fitted",
+            hint="Call fit(df).",
+        )
+    return mixed
 
 
 def _to_channels(values: FloatArray, offsets: IntArray, num_channels: int) -> FloatArray:

@@ -33,6 +33,7 @@ from tsar.frame import (
 from tsar.freq import season_length
 from tsar.hub import load_model, resolve_device
 from tsar.inference import Inference
+from tsar.mixing import learn_mixer
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
 from tsar.options import covariate_columns, validate_count, validate_horizon, validate_options
@@ -42,6 +43,7 @@ from tsar.tuning import load_adapter, save_adapter, tune
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _LONGEST = int(np.iinfo(np.int64).max)
+_LEARNED = ("model_", "adapter_", "fine_tune_report_", "covariate_effect_", "calibration_", "channel_mixer_")
 _CALLER_OF_FIT = 3
 _CALLER_OF_PREDICT = 4  # warnings point there: a function here, Forecaster._distribution, predict, caller
 
@@ -98,7 +100,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     channel_adapter
         With several targets: None forecasts each by itself. ``"related"`` lets each learn from those that run ahead of
         it. ``"pca"``, ``"linear"`` (combinations that are easiest to forecast) and ``"identity"`` forecast combinations
-        of them (`tsar.channels`).
+        of them (`tsar.channels`); ``"attention"``: `fit` trains a layer across them (`tsar.mixing`).
     gap
         Steps between the end of the history and the first forecast (lead time).
     calibrate
@@ -122,6 +124,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         What `fit` remembers: the clean history of every series.
     covariate_effect_ : CovariateEffect
         What `fit` learned of the covariates: gain, importance, which are kept. Only with covariates.
+    channel_mixer_ : MixedChannels
+        What ``channel_adapter="attention"`` learned: gain, and which channels follow.
     calibration_ : Calibration
         What `fit` learned about the bands, with `calibrate`.
     bound_columns_ : dict
@@ -232,11 +236,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         validate_options(self)
         panel = self._panel(df)
         bounds = self._bound_columns(df, self.constraints)
-        for learned in ("model_", "adapter_", "fine_tune_report_", "covariate_effect_", "calibration_"):
+        for learned in _LEARNED:
             self.__dict__.pop(learned, None)
         if self.mode != "zero_shot":
             self._tune(panel, None if validation is None else self._panel(validation))
         self.remember(panel, bounds)
+        if self.channel_adapter == "attention":
+            horizon, channels = self.gap + self._horizon(panel, None), len(target_names(self.target))
+            self.channel_mixer_ = learn_mixer(self._inference(), panel, channels, horizon, seed=self.random_state or 0)
         if self.calibrate:
             self.calibration_ = calibrate_forecaster(self, df, "cqr" if self.calibrate is True else str(self.calibrate))
         return self
@@ -433,7 +440,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         adapted = self._adapted(inference, panel, horizon, adapt_steps)
         quantiles = forecast_channels(  # -> windows -> tokens -> model -> distribution
             adapted, panel, horizon, len(target_names(self.target)), self.channel_adapter, examples=shown,
-            neighbours=neighbours, seed=self.random_state or 0,
+            neighbours=neighbours, seed=self.random_state or 0, mixed=getattr(self, "channel_mixer_", None),
         )  # fmt: skip
         quantiles = self._follow_covariates(panel, quantiles, future, inference)[:, self.gap :]
         _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))

@@ -16,6 +16,7 @@ from tsar.errors import OptionError, ReleaseError
 from tsar.forecast import validate_levels
 from tsar.frame import panel_from_bytes, panel_to_bytes
 from tsar.hub import release_files
+from tsar.mixing import MixedChannels
 from tsar.storage import MANIFEST, read_folder, read_manifest, write_folder
 
 MODEL_FOLDER = "model"
@@ -37,6 +38,8 @@ def save_forecaster(forecaster: Any, folder: Path) -> None:
     if hasattr(forecaster, "panel_"):
         files["history.bin"] = panel_to_bytes(forecaster.panel_)
         files["bounds.json"] = json.dumps(forecaster.bound_columns_, default=_plain).encode()
+    if hasattr(forecaster, "channel_mixer_"):
+        files["channel_mixer.npz"] = forecaster.channel_mixer_.to_bytes()
     if hasattr(forecaster, "calibration_"):
         files["calibration.npz"] = forecaster.calibration_.to_bytes()
     write_folder(folder, files, kind=KIND)
@@ -56,6 +59,8 @@ def load_forecaster(kind: Any, folder: Path) -> Any:
 
         forecaster.model_, forecaster.adapter_ = forecaster.released_decoder(), None
         forecaster.fine_tune_report_ = FineTuneReport(**json.loads(files["fine_tune.json"]))
+    if "channel_mixer.npz" in files:
+        forecaster.channel_mixer_ = MixedChannels.from_bytes(files["channel_mixer.npz"])
     if "calibration.npz" in files:
         forecaster.calibration_ = Calibration.from_bytes(files["calibration.npz"])
     if "history.bin" in files:

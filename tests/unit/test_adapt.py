@@ -87,3 +87,18 @@ def test_the_error_does_not_blow_up_to_720_steps():
         error = np.abs(median - actual).mean(1)
         assert np.isfinite(error).all()
         assert (error < 1.5 * naive + 1.0).all(), (steps, error, naive)
+
+
+@pytest.mark.slow
+def test_the_error_does_not_blow_up_on_a_real_series():
+    """Carbon dioxide on Mauna Loa by week (statsmodels), 720 weeks ahead: a trend and a season, with gaps."""
+    co2 = pytest.importorskip("statsmodels.datasets").co2.load_pandas().data["co2"].to_numpy(dtype=float)
+    past, actual = co2[:-720], co2[-720:].reshape(6, 120)
+    frame = pd.DataFrame({"item_id": "co2", "timestamp": range(len(past)), "target": past})
+    forecaster = Forecaster(prediction_length=720, symmetrize=False, follow_period=False).fit(frame)
+    naive = np.nanmean(np.abs(np.nanmean(past[-52:]) - actual), 1)
+    for steps in (0, 10):
+        median = forecaster.predict(adapt_steps=steps)["predictions"].to_numpy().reshape(6, 120)
+        error = np.nanmean(np.abs(median - actual), 1)
+        assert np.isfinite(error).all()
+        assert (error < 1.2 * naive + 1.0).all(), (steps, error, naive)
