@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator
 
-from tsar.channels import forecast_channels
+from tsar.channels import fit_channels, forecast_channels
 from tsar.conformal import calibrate_forecaster
 from tsar.constraints import normalize_constraints, read_bound_columns, resolve_bounds
 from tsar.covariates import CovariateEffect, apply_effect, learn_effect
@@ -96,9 +96,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     covariate_method
         ``"ridge"``, ``"gradient_boosting"``, or ``"auto"``: the better of them on backtests.
     channel_adapter
-        With several targets: None forecasts each by itself. ``"related"`` lets each learn from those that run ahead of
-        it. ``"pca"``, ``"linear"`` (combinations that are easiest to forecast) and ``"identity"`` forecast combinations
-        of them (`tsar.channels`).
+        None forecasts each target by itself. ``"related"`` lets each learn from those of its item that run ahead of it,
+        ``"group"`` from any series. ``"pca"``, ``"linear"`` (what is easiest to forecast), ``"vae"``, ``"identity"``, a
+        mapping ``{"kind": "pca", "num_latents": 2}`` or an object forecast combinations of targets (`tsar.adapters`).
     gap
         Steps between the end of the history and the first forecast (lead time).
     calibrate
@@ -122,6 +122,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         What `fit` remembers: the clean history of every series.
     covariate_effect_ : CovariateEffect
         What `fit` learned of the covariates: gain, importance, which are kept. Only with covariates.
+    channel_adapter_ : ChannelAdapter or None
+        The fitted adapter; None for ``"related"``, ``"group"`` and without.
     calibration_ : Calibration
         What `fit` learned about the bands, with `calibrate`.
     bound_columns_ : dict
@@ -165,7 +167,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         calendar: bool = False,
         holidays: str | None = None,
         covariate_method: str = "auto",
-        channel_adapter: str | None = None,
+        channel_adapter: Any = None,
         gap: int = 0,
         calibrate: bool | str = False,
         constraints: Any = None,
@@ -237,6 +239,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if self.mode != "zero_shot":
             self._tune(panel, None if validation is None else self._panel(validation))
         self.remember(panel, bounds)
+        self.channel_adapter_ = fit_channels(panel, self._num_targets(), self.channel_adapter, seed=self.random_state)
         if self.calibrate:
             self.calibration_ = calibrate_forecaster(self, df, "cqr" if self.calibrate is True else str(self.calibrate))
         return self
@@ -432,19 +435,23 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         shown = None if examples is None else self._panel(examples)
         adapted = self._adapted(inference, panel, horizon, adapt_steps)
         quantiles = forecast_channels(  # -> windows -> tokens -> model -> distribution
-            adapted, panel, horizon, len(target_names(self.target)), self.channel_adapter, examples=shown,
-            neighbours=neighbours, seed=self.random_state or 0,
+            adapted, panel, horizon, self._num_targets(), self.channel_adapter, examples=shown, neighbours=neighbours,
+            adapter=getattr(self, "channel_adapter_", None), seed=self.random_state,
         )  # fmt: skip
         quantiles = self._follow_covariates(panel, quantiles, future, inference)[:, self.gap :]
         _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
         forecast = Forecast(
             quantiles, np.asarray(inference.model.config.quantile_levels), self._lower_bound(panel),
             diagnosis=diagnose_panel(panel.values, panel.offsets).with_fallback,
+            target_names=target_names(self.target) * (panel.num_items // self._num_targets()),
         )  # fmt: skip
         return panel, self._constrain(self._calibrated(forecast), panel, df, constraints)
 
     def _target_name(self) -> str | tuple[str, ...]:
         return self.target if isinstance(self.target, str) else target_names(self.target)
+
+    def _num_targets(self) -> int:
+        return len(target_names(self.target))
 
     def _inference(self) -> Inference:
         """The tuned decoder, or the released one, with the options; a tuned mode needs `fit`."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tsar.adapters import adapter_from_bytes, adapter_to_bytes, describe_adapter
 from tsar.conformal import Calibration
 from tsar.constraints import normalize_constraints
 from tsar.errors import OptionError, ReleaseError
@@ -27,6 +28,7 @@ def save_forecaster(forecaster: Any, folder: Path) -> None:
     _validate_destination(folder)
     options = forecaster.get_params(deep=False) | {"model": MODEL_FOLDER}
     options["quantile_levels"] = validate_levels(forecaster.quantile_levels).tolist()
+    options["channel_adapter"] = describe_adapter(forecaster.channel_adapter)
     constraints = normalize_constraints(forecaster.constraints)
     options["constraints"] = None if constraints is None else constraints.to_dict()
     files = {"options.json": json.dumps(options, indent=1, default=_plain).encode()}
@@ -37,6 +39,8 @@ def save_forecaster(forecaster: Any, folder: Path) -> None:
     if hasattr(forecaster, "panel_"):
         files["history.bin"] = panel_to_bytes(forecaster.panel_)
         files["bounds.json"] = json.dumps(forecaster.bound_columns_, default=_plain).encode()
+    if getattr(forecaster, "channel_adapter_", None) is not None:
+        files["channel_adapter.npz"] = adapter_to_bytes(forecaster.channel_adapter_)
     if hasattr(forecaster, "calibration_"):
         files["calibration.npz"] = forecaster.calibration_.to_bytes()
     write_folder(folder, files, kind=KIND)
@@ -56,6 +60,9 @@ def load_forecaster(kind: Any, folder: Path) -> Any:
 
         forecaster.model_, forecaster.adapter_ = forecaster.released_decoder(), None
         forecaster.fine_tune_report_ = FineTuneReport(**json.loads(files["fine_tune.json"]))
+    if "channel_adapter.npz" in files:
+        content = files["channel_adapter.npz"]
+        forecaster.channel_adapter_ = adapter_from_bytes(forecaster.channel_adapter, content)
     if "calibration.npz" in files:
         forecaster.calibration_ = Calibration.from_bytes(files["calibration.npz"])
     if "history.bin" in files:
