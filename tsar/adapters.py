@@ -146,7 +146,7 @@ class VaeAdapter(BaseEstimator):  # type: ignore[misc]
         self,
         num_latents: int | None = None,
         hidden: int = 32,
-        steps: int = 400,
+        steps: int = 250,
         members: int = 5,
         random_state: int = 0,
     ) -> None:
@@ -216,24 +216,23 @@ class _Vae(torch.nn.Module):
         channels, latents = backward.shape
         self.register_buffer("forward_map", torch.as_tensor(forward.copy()))
         self.register_buffer("backward_map", torch.as_tensor(backward.copy()))
-        self.encoder = _mlp(channels, hidden, 2 * latents, start_at_zero=True)
-        self.decoders = torch.nn.ModuleList(_mlp(latents, hidden, channels, start_at_zero=True) for _ in range(members))
-        self.priors = torch.nn.ModuleList(_mlp(latents, hidden, channels) for _ in range(members))
-        self.priors.requires_grad_(False)
+        self.encoder = _Networks(1, channels, hidden, 2 * latents, output=0.0)
+        self.decoders = _Networks(members, latents, hidden, channels, output=0.0)
+        self.priors = _Networks(members, latents, hidden, channels, output=1.0).requires_grad_(False)
         self.log_noise = torch.nn.Parameter(torch.full((channels,), -1.5, dtype=torch.float64))
 
     def encode(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        mean, log_variance = self.encoder(rows).chunk(2, -1)
+        mean, log_variance = self.encoder(rows)[0].chunk(2, -1)
         return rows @ self.get_buffer("forward_map").T + mean, log_variance - 3.0
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """Rows (M, N, C) by each decoder."""
         line = latent @ self.get_buffer("backward_map").T
-        pairs = zip(self.decoders, self.priors, strict=True)
-        return torch.stack([line + learned(latent) + self.PRIOR * prior(latent) for learned, prior in pairs])
+        decoded: torch.Tensor = line + self.decoders(latent) + self.PRIOR * self.priors(latent)
+        return decoded
 
     def train_on(self, rows: torch.Tensor, steps: int) -> None:
-        optimiser = torch.optim.Adam([weight for weight in self.parameters() if weight.requires_grad], lr=3e-3)
+        optimiser = torch.optim.Adam([weight for weight in self.parameters() if weight.requires_grad], lr=5e-3)
         for _ in range(steps):
             batch = rows[torch.randint(len(rows), (256,))]
             mean, log_variance = self.encode(batch)
@@ -246,14 +245,19 @@ class _Vae(torch.nn.Module):
             optimiser.step()
 
 
-def _mlp(inputs: int, hidden: int, outputs: int, *, start_at_zero: bool = False) -> torch.nn.Sequential:
-    last = torch.nn.Linear(hidden, outputs)
-    if start_at_zero:
-        torch.nn.init.zeros_(last.weight)
-        torch.nn.init.zeros_(last.bias)
-    else:
-        torch.nn.init.normal_(last.weight, std=hidden**-0.5)
-    return torch.nn.Sequential(torch.nn.Linear(inputs, hidden), torch.nn.ReLU(), last).double()
+class _Networks(torch.nn.Module):
+    """M small networks side by side, rows (N, inputs) to (M, N, outputs); `output` is the size of the last weights."""
+
+    def __init__(self, members: int, inputs: int, hidden: int, outputs: int, *, output: float) -> None:
+        super().__init__()
+        kind = torch.float64
+        self.first = torch.nn.Parameter(torch.randn(members, inputs, hidden, dtype=kind) * inputs**-0.5)
+        self.bend = torch.nn.Parameter(torch.randn(members, 1, hidden, dtype=kind))
+        self.last = torch.nn.Parameter(output * torch.randn(members, hidden, outputs, dtype=kind) * hidden**-0.5)
+        self.shift = torch.nn.Parameter(torch.zeros(members, 1, outputs, dtype=kind))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.relu(rows @ self.first + self.bend) @ self.last + self.shift
 
 
 MAPS: dict[str, Any] = {
