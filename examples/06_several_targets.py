@@ -1,6 +1,6 @@
 """Indicators of the American economy, forecast together: each by itself, and by way of each other.
 
-Quarterly data, 1959 to 2009, from statsmodels. Output, consumption, investment and income move together; whether that
+Quarterly data, 1959 to 2009, from statsmodels. Output, consumption, investment and jobs move together; whether that
 helps a forecast of one year is what the backtest tells.
 """
 
@@ -13,7 +13,7 @@ import statsmodels.api as sm
 from tsar import Forecaster, backtest
 from tsar.errors import TsarWarning
 
-TARGETS = ["realgdp", "realcons", "realinv", "realdpi", "unemp"]
+TARGETS = ["realgdp", "realcons", "realinv", "unemp"]
 OUTPUT = Path("demo-output")
 
 

@@ -91,6 +91,14 @@ def test_covariates_go_along_with_every_target() -> None:
         assert np.abs(part - future[target].to_numpy()).mean() < 3
 
 
+@pytest.mark.filterwarnings("ignore::tsar.errors.TsarWarning")
+def test_fine_tuning_takes_all_targets() -> None:
+    few = {"max_steps": 2, "batch_size": 4, "validation_windows": 1}
+    tuned = make_forecaster(mode="head", fine_tune=few, channel_adapter="linear").fit(make_frame())
+    assert tuned.fine_tune_report_.num_windows == 4
+    assert tuned.predict()["predictions"].notna().all()
+
+
 @pytest.mark.parametrize("kind", ["identity", "pca", "linear"])
 def test_maps_of_channels_reconstruct(kind: str) -> None:
     rng = np.random.default_rng(0)
