@@ -1,85 +1,62 @@
-"""Channels: what the targets of one item have to do with each other, around a model that reads each alone.
+"""Channels: what series that belong together have to do with each other, around a model that reads each alone.
 
-An adapter maps the C channels of every item to as many latent ones, each of which the model forecasts, and their
-forecasts back (AdaPTS, Benechehab et al., 2025). Related channels help each other as past covariates do
-(`tsar.covariates`).
+Adapters map the C channels of every item to latent ones, each of which the model forecasts, and their forecasts back
+(`tsar.adapters`). Related channels, and series of a group, help each other as past covariates do (`tsar.related`).
+Attention across the channels moves the forecast of each (`tsar.mixing`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
 
-from tsar.covariates import apply_effect, learn_effect
+from tsar.adapters import METHODS, ChannelAdapter, IdentityAdapter, adapter_from_bytes, adapter_to_bytes, make_adapter
 from tsar.errors import NotFittedError, OptionError
 from tsar.forecast import Forecast
-from tsar.frame import Covariates, Panel
-from tsar.freq import season_length
+from tsar.frame import Panel
 from tsar.inference import Inference
-from tsar.mixing import MixedChannels
+from tsar.mixing import MixedChannels, learn_mixer
+from tsar.related import follow_group, follow_related
 from tsar.types import FloatArray, IntArray
 
-ADAPTERS = (None, "identity", "pca", "linear", "related", "attention")
+AROUND = ("related", "group", "attention")
+"""Adapters that move the forecast of each series by itself, and map nothing."""
+
+ADAPTERS = (None, *METHODS, *AROUND)
 DRAWS = 256
-"""Draws by which the law of a sum of latent channels is found."""
+"""Draws by which the law of what latent channels map to is found."""
+
+FILLED_AT = 0.05
+"""Added to the variances, in their units, where missing channels are filled from the others."""
 
 
-@dataclass(frozen=True, eq=False)
-class ChannelMap:
-    """A linear map of standardised channels: ``latent = forward @ ((x - loc) / scale)``.
+def fit_channels(
+    inference: Callable[[], Inference],
+    panel: Panel,
+    prediction_length: int,
+    num_channels: int,
+    wanted: Any,
+    *,
+    seed: int = 0,
+) -> ChannelAdapter | MixedChannels | None:
+    """Fit the adapter that an option asks for to a panel; None for those that learn nothing ahead of a forecast.
 
-    Attributes
-    ----------
-    loc, scale : (C,)
-        Of each channel over all items.
-    forward, backward : (C, C)
-        To the latent channels, and back.
+    Attention learns from backtests with `inference`, a map from the standardised, complete points of all items.
     """
-
-    loc: FloatArray
-    scale: FloatArray
-    forward: FloatArray
-    backward: FloatArray
-
-    def transform(self, channels: FloatArray) -> FloatArray:
-        """Map channels (C, N) to latent ones (C, N); a point with a missing channel is missing in all."""
-        standardised = (channels - self.loc[:, None]) / self.scale[:, None]
-        latent: FloatArray = self.forward @ standardised
-        return latent
-
-    def inverse(self, latent: FloatArray) -> FloatArray:
-        """Map latent channels (C, …) back."""
-        standardised = np.einsum("ck,k...->c...", self.backward, latent)
-        shape = (-1,) + (1,) * (latent.ndim - 1)
-        channels: FloatArray = standardised * self.scale.reshape(shape) + self.loc.reshape(shape)
-        return channels
+    if wanted == "attention":
+        return learn_mixer(inference(), panel, num_channels, prediction_length, seed=seed)
+    return None if _is_named(wanted, None, *AROUND) else _fit_map(panel, num_channels, wanted, seed)
 
 
-def fit_channel_map(channels: FloatArray, kind: str) -> ChannelMap:
-    """Find the map of channels (C, N), all items end to end.
-
-    ``"identity"`` standardises. ``"pca"`` turns to the principal components. ``"linear"`` turns to the combinations
-    that are easiest to forecast: those with the largest autocorrelation (maximum autocorrelation factors, Switzer &
-    Green, 1984). Points with a missing channel are left out; with fewer than 3 C of the rest the map is the identity.
-    """
-    known = channels[:, np.isfinite(channels).all(0)]
-    number = len(channels)
-    loc = np.array([row[np.isfinite(row)].mean() if np.isfinite(row).any() else 0.0 for row in channels])
-    spread = np.array([row[np.isfinite(row)].std() if np.isfinite(row).any() else 0.0 for row in channels])
-    scale = np.where(spread > 0, spread, 1.0)
-    identity = ChannelMap(loc, scale, np.eye(number), np.eye(number))
-    if kind == "identity" or known.shape[1] < 3 * number:
-        return identity
-    standardised = (known - loc[:, None]) / scale[:, None]
-    covariance = np.cov(standardised) + 1e-6 * np.eye(number)
-    if kind == "pca":
-        forward = np.linalg.eigh(covariance)[1].T[::-1]
-        return ChannelMap(loc, scale, forward, forward.T)
-    forward = eigh(np.cov(np.diff(standardised)), covariance)[1].T
-    return ChannelMap(loc, scale, forward, np.linalg.inv(forward))
+def _fit_map(panel: Panel, num_channels: int, wanted: Any, seed: int) -> ChannelAdapter:
+    adapter = make_adapter(wanted, seed)
+    rows = _complete([_standardise(part)[0] for part in _split(panel.values, panel.offsets, num_channels)])
+    adapter.fit(rows if len(rows) else np.zeros((1, num_channels)))  # the latter: nothing to learn from
+    return adapter
 
 
 def forecast_channels(
@@ -87,12 +64,12 @@ def forecast_channels(
     panel: Panel,
     prediction_length: int,
     num_channels: int,
-    kind: str | None,
+    wanted: Any,
     *,
+    adapter: ChannelAdapter | MixedChannels | None = None,
     examples: Panel | None = None,
     neighbours: int = 0,
     seed: int = 0,
-    mixed: MixedChannels | None = None,
 ) -> FloatArray:
     """Forecast (I * C, F, Q) each series of a panel by itself, or the channels of an item by way of each other.
 
@@ -102,36 +79,33 @@ def forecast_channels(
         As in `Inference.forecast`, which this is without an adapter; latent channels see no examples.
     num_channels
         C, channels of an item, whose series come after each other.
-    kind
-        One of `ADAPTERS`.
+    wanted
+        One of `ADAPTERS`, or whatever `make_adapter` takes.
+    adapter
+        What `fit_channels` learned before; without, maps learn from this panel.
     seed
-        Of the draws of `forecast_latent`.
-    mixed
-        What `fit` learned for ``"attention"``.
+        Of the adapter and the draws.
     """
-    if kind is None or kind in ("related", "attention"):
+    if _is_named(wanted, None, *AROUND):
         quantiles = inference.forecast(panel, prediction_length, examples=examples, neighbours=neighbours)
-        if kind is None:
+        if wanted is None:
             return quantiles
-        if kind == "attention":
-            return _need_fit(mixed).apply(quantiles, panel, inference)
-        return follow_related(
-            quantiles, panel.values, panel.offsets, num_channels, inference.decode,
-            context_length=max(inference.context_lengths), season_length=season_length(panel.freq), seed=seed,
-        )  # fmt: skip
+        if wanted == "attention":
+            return _need_fit(adapter).apply(quantiles, panel, inference)
+        follow = follow_group if wanted == "group" else follow_related
+        return follow(quantiles, panel, num_channels, inference, seed=seed)
+    fitted: Any = adapter or _fit_map(panel, num_channels, wanted, seed)
+    levels = np.asarray(inference.model.config.quantile_levels)
     return forecast_latent(
-        panel.values, panel.offsets, num_channels, kind,
-        lambda latent: inference.forecast(replace(panel, values=latent, covariates=None), prediction_length),
-        np.asarray(inference.model.config.quantile_levels), seed,
-    )  # fmt: skip
+        panel, num_channels, fitted, lambda latent: inference.forecast(latent, prediction_length), levels, seed
+    )
 
 
 def forecast_latent(
-    values: FloatArray,
-    offsets: IntArray,
+    panel: Panel,
     num_channels: int,
-    kind: str,
-    forecast: Callable[[FloatArray], FloatArray],
+    adapter: ChannelAdapter,
+    forecast: Callable[[Panel], FloatArray],
     levels: FloatArray,
     seed: int,
 ) -> FloatArray:
@@ -139,112 +113,154 @@ def forecast_latent(
 
     Parameters
     ----------
-    values, offsets
-        Series of the panel, the C channels of an item after each other.
+    panel
+        I * C series, the channels of an item after each other.
     num_channels
         C.
-    kind
-        As of `fit_channel_map`.
+    adapter
+        Fitted.
     forecast
-        From the latent values, laid out in the same way, to quantiles (I * C, F, Q).
+        From a panel of I * K latent series, laid out in the same way, to quantiles (I * K, F, Q).
     levels
         (Q,) their levels.
     seed
-        Of the draws: latent channels are taken as independent of each other, and the law of their sums comes from
-        `DRAWS` draws of each; the median from the medians.
+        Of the draws: latent channels are taken as independent of each other, and the law of what they map to comes
+        from `DRAWS` draws of each; the median from the medians.
     """
-    channels = _to_channels(values, offsets, num_channels)
-    mapping = fit_channel_map(channels, kind)
-    quantiles = forecast(_from_channels(mapping.transform(channels), offsets, num_channels))
-    _, horizon, num_levels = quantiles.shape
-    latent = quantiles.reshape(-1, num_channels, horizon, num_levels).transpose(1, 0, 2, 3)
-    middle = mapping.inverse(latent[..., num_levels // 2])
+    parts = [_standardise(part) for part in _split(panel.values, panel.offsets, num_channels)]
+    complete = _complete([rows for rows, _, _ in parts])
+    latent = [_to_latent(adapter, rows, complete) for rows, _, _ in parts]
+    number = latent[0].shape[1]
+    quantiles = forecast(_latent_panel(panel, latent, num_channels))
     rng = np.random.default_rng(seed)
-    ranks = (np.stack([rng.permutation(DRAWS) for _ in range(num_channels)]) + 0.5) / DRAWS
-    draws = np.stack([_at(part, levels, rank) for part, rank in zip(latent, ranks, strict=True)])
-    spread = np.quantile(mapping.inverse(draws), levels, axis=-1)  # (Q, C, I, F)
-    law = spread + (middle - spread[num_levels // 2])
-    result: FloatArray = law.transpose(2, 1, 3, 0).reshape(-1, horizon, num_levels)
+    ranks = (np.stack([rng.permutation(DRAWS) for _ in range(number)]) + 0.5) / DRAWS
+    result = np.empty((panel.num_items, *quantiles.shape[1:]))
+    for item, (_, loc, scale) in enumerate(parts):
+        part = quantiles[item * number : (item + 1) * number]  # (K, F, Q)
+        middle = adapter.inverse(part[..., len(levels) // 2].T)  # (F, C)
+        draws = np.stack([_at(one, levels, rank) for one, rank in zip(part, ranks, strict=True)], -1)  # (F, D, K)
+        decoded = _decode_draws(adapter, draws.reshape(-1, number), rng).reshape(*draws.shape[:2], num_channels)
+        law = np.quantile(decoded, levels, axis=1)  # (Q, F, C)
+        law += middle - law[len(levels) // 2]
+        result[item * num_channels : (item + 1) * num_channels] = (law * scale + loc).transpose(2, 1, 0)
     return result
 
 
-def follow_related(
-    quantiles: FloatArray,
-    values: FloatArray,
-    offsets: IntArray,
-    num_channels: int,
-    decode: Callable[[FloatArray, IntArray, int], FloatArray],
-    *,
-    context_length: int,
-    season_length: int,
-    seed: int,
-) -> FloatArray:
-    """Move the forecast (I * C, F, Q) of each channel by what the others, where they run ahead of it, say.
+def fill_missing(rows: FloatArray, complete: FloatArray) -> FloatArray:
+    """Fill missing channels of rows (N, C) by what the others there lead to expect; rows without any value stay.
 
-    Every channel takes the others as past covariates: with the lead, the regression and the guard of `learn_effect`.
+    The expectation is the regression on the channels that are known, from the complete rows (M, C) of all items; with
+    fewer than 3 C of these nothing is filled.
     """
-    moved = quantiles.copy()
-    channels = _to_channels(values, offsets, num_channels)
-    bounds = np.concatenate([[0], np.cumsum(np.diff(offsets)[::num_channels])])
-    for number in range(num_channels):
-        others = [other for other in range(num_channels) if other != number]
-        covariates = Covariates(
-            names=tuple(f"channel {other}" for other in others), num_past=len(others), values=channels[others],
-            static=np.empty((0, len(bounds) - 1)),
-        )  # fmt: skip
-        effect = learn_effect(
-            decode, channels[number], bounds, covariates, quantiles.shape[1], context_length=context_length,
-            season_length=season_length, method="ridge", seed=seed,
-        )  # fmt: skip
-        ahead = np.empty((0, len(bounds) - 1, quantiles.shape[1]))
-        moved[number::num_channels] = apply_effect(
-            effect, quantiles[number::num_channels], decode, channels[number], bounds, covariates, ahead
-        )
-    return moved
+    known = np.isfinite(rows)
+    if known.all() or len(complete) < 3 * rows.shape[1]:
+        return rows
+    covariance = np.atleast_2d(np.cov(complete.T)) + FILLED_AT * np.eye(rows.shape[1])
+    mean = complete.mean(0)
+    filled = rows.copy()
+    patterns, which = np.unique(known, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        if pattern.any() and not pattern.all():
+            affected = np.flatnonzero(which.reshape(-1) == number)
+            weights = np.linalg.solve(covariance[np.ix_(pattern, pattern)], covariance[np.ix_(pattern, ~pattern)])
+            filled[np.ix_(affected, ~pattern)] = mean[~pattern] + (rows[affected][:, pattern] - mean[pattern]) @ weights
+    return filled
 
 
-def validate_adapter(channel_adapter: object, num_channels: int) -> None:
+def validate_adapter(channel_adapter: Any, num_channels: int) -> None:
     """Raise ``option.invalid`` for an adapter that is unknown, or without several targets to work on."""
-    if not any(channel_adapter is known or channel_adapter == known for known in ADAPTERS):
+    if _is_named(channel_adapter, None, "group"):
+        return
+    if isinstance(channel_adapter, str) and channel_adapter not in ADAPTERS:
         raise OptionError(
             f"channel_adapter must be one of {', '.join(map(repr, ADAPTERS))}, got {channel_adapter!r}.",
             code="option.invalid",
         )
-    if channel_adapter is not None and num_channels == 1:
+    if not _is_named(channel_adapter, *AROUND):
+        make_adapter(channel_adapter)
+    if num_channels == 1:
         raise OptionError(
             "channel_adapter needs several targets.", code="option.invalid", hint='Forecaster(target=["a", "b"], …)'
         )
 
 
-def _need_fit(mixed: MixedChannels | None) -> MixedChannels:
-    if mixed is None:
+def channels_to_bytes(adapter: Any) -> bytes:
+    """Write what `fit_channels` learned, without pickles."""
+    return adapter.to_bytes() if isinstance(adapter, MixedChannels) else adapter_to_bytes(adapter)
+
+
+def channels_from_bytes(wanted: Any, content: bytes) -> Any:
+    """Read what `channels_to_bytes` wrote of the adapter that an option asks for."""
+    return MixedChannels.from_bytes(content) if wanted == "attention" else adapter_from_bytes(wanted, content)
+
+
+def _need_fit(adapter: Any) -> MixedChannels:
+    if not isinstance(adapter, MixedChannels):
         raise NotFittedError(
             'channel_adapter="attention" forecasts with weights that fit trains.',
             code="forecaster.not_fitted",
             hint="Call fit(df).",
         )
-    return mixed
+    return adapter
 
 
-def _to_channels(values: FloatArray, offsets: IntArray, num_channels: int) -> FloatArray:
-    """Channels (C, N) of all items end to end, from the panel's values."""
-    lengths = np.diff(offsets)
-    channel = np.repeat(np.arange(len(lengths)) % num_channels, lengths)
-    return np.stack([values[channel == number] for number in range(num_channels)])
+def _is_named(wanted: Any, *names: str | None) -> bool:
+    return (wanted is None or isinstance(wanted, str)) and wanted in names
 
 
-def _from_channels(channels: FloatArray, offsets: IntArray, num_channels: int) -> FloatArray:
-    """The opposite of `_to_channels`."""
-    lengths = np.diff(offsets)
-    channel = np.repeat(np.arange(len(lengths)) % num_channels, lengths)
-    values = np.empty(channels.size)
-    for number in range(num_channels):
-        values[channel == number] = channels[number]
-    return values
+def _split(values: FloatArray, offsets: IntArray, num_channels: int) -> list[FloatArray]:
+    """Rows (N, C) of each item."""
+    firsts = offsets[::num_channels]
+    return [values[first:last].reshape(num_channels, -1).T for first, last in pairwise(firsts)]
+
+
+def _standardise(rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Rows with mean 0 and deviation 1, and both of each channel (C,); the mean is NaN where nothing is known."""
+    known = np.isfinite(rows)
+    count = known.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        loc = np.where(known, rows, 0.0).sum(0) / count
+        spread = np.sqrt(np.where(known, (rows - loc) ** 2, 0.0).sum(0) / count)
+    scale = np.where(spread > 0, spread, 1.0)
+    return (rows - loc) / scale, loc, scale
+
+
+def _complete(parts: list[FloatArray]) -> FloatArray:
+    return np.concatenate([rows[np.isfinite(rows).all(1)] for rows in parts])
+
+
+def _to_latent(adapter: ChannelAdapter, rows: FloatArray, complete: FloatArray) -> FloatArray:
+    """Latent rows (N, K), NaN where a row cannot be filled."""
+    if isinstance(adapter, IdentityAdapter):
+        return rows
+    filled = fill_missing(rows, complete)
+    usable = np.isfinite(filled).all(1)
+    some = adapter.transform(filled[usable] if usable.any() else np.zeros((1, rows.shape[1])))
+    latent = np.full((len(rows), some.shape[1]), np.nan)
+    latent[usable] = some[: usable.sum()]
+    return latent
+
+
+def _decode_draws(adapter: Any, latent: FloatArray, rng: np.random.Generator) -> FloatArray:
+    decoded: FloatArray = adapter.sample(latent, rng) if hasattr(adapter, "sample") else adapter.inverse(latent)
+    return decoded
+
+
+def _latent_panel(panel: Panel, latent: list[FloatArray], num_channels: int) -> Panel:
+    """The panel of I * K latent series, without covariates."""
+    number = latent[0].shape[1]
+    series = np.arange(0, panel.num_items, num_channels).repeat(number)
+    return replace(
+        panel,
+        item_ids=panel.item_ids[series],
+        values=np.concatenate([rows.T.reshape(-1) for rows in latent]),
+        offsets=np.concatenate([[0], np.cumsum(panel.lengths[series])]),
+        starts=panel.starts[series],
+        covariates=None,
+    )
 
 
 def _at(quantiles: FloatArray, levels: FloatArray, ranks: FloatArray) -> FloatArray:
-    """Values (…, D) at ranks (D,) of laws given by quantiles (…, Q), as `Forecast.at` reads them."""
-    shape = quantiles.shape[:-1]
-    flat = Forecast(quantiles.reshape(1, -1, quantiles.shape[-1]), levels)
-    return flat.at(ranks.tolist()).reshape(*shape, len(ranks))
+    """Values (F, D) at ranks (D,) of laws given by quantiles (F, Q), as `Forecast.at` reads them."""
+    values: FloatArray = Forecast(quantiles[None], levels).at(ranks.tolist())[0]
+    return values

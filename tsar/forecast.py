@@ -37,6 +37,8 @@ class Forecast:
     diagnosis
         (I,) what is unusual about each item, and what stands in for the model's forecast: ``"constant: last_value"``;
         empty for nothing (`tsar.diagnosis`). None: not looked at.
+    target_names
+        (I,) name of the target of each series, item by item where there are several; None: not known.
     """
 
     quantiles: Array
@@ -45,6 +47,7 @@ class Forecast:
     bounds: Bounds | None = None
     dependence: Dependence | None = None
     diagnosis: npt.NDArray[np.object_] | None = None
+    target_names: tuple[str, ...] | None = None
 
     @property
     def median(self) -> Array:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator
 
-from tsar.channels import forecast_channels
+from tsar.channels import fit_channels, forecast_channels
 from tsar.conformal import calibrate_forecaster
 from tsar.constraints import normalize_constraints, read_bound_columns, resolve_bounds
 from tsar.covariates import CovariateEffect, apply_effect, learn_effect
-from tsar.diagnosis import diagnose_panel
+from tsar.diagnosis import diagnose_panel, warn_of_blind_windows
 from tsar.errors import NotFittedError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import (
@@ -33,7 +33,6 @@ from tsar.frame import (
 from tsar.freq import season_length
 from tsar.hub import load_model, resolve_device
 from tsar.inference import Inference
-from tsar.mixing import learn_mixer
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
 from tsar.options import covariate_columns, validate_count, validate_horizon, validate_options
@@ -43,9 +42,9 @@ from tsar.tuning import load_adapter, save_adapter, tune
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _LONGEST = int(np.iinfo(np.int64).max)
-_LEARNED = ("model_", "adapter_", "fine_tune_report_", "covariate_effect_", "calibration_", "channel_mixer_")
+_LEARNED = ("model_", "adapter_", "fine_tune_report_", "covariate_effect_", "calibration_", "channel_adapter_")
 _CALLER_OF_FIT = 3
-_CALLER_OF_PREDICT = 4  # warnings point there: a function here, Forecaster._distribution, predict, caller
+_CALLER_OF_PREDICT = 4  # warnings point there: warn_of_blind_windows, Forecaster._distribution, predict, caller
 
 
 class Forecaster(BaseEstimator):  # type: ignore[misc]
@@ -98,9 +97,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     covariate_method
         ``"ridge"``, ``"gradient_boosting"``, or ``"auto"``: the better of them on backtests.
     channel_adapter
-        With several targets: None forecasts each by itself. ``"related"`` lets each learn from those that run ahead of
-        it. ``"pca"``, ``"linear"`` (combinations that are easiest to forecast) and ``"identity"`` forecast combinations
-        of them (`tsar.channels`); ``"attention"``: `fit` trains a layer across them (`tsar.mixing`).
+        None forecasts each target by itself. ``"related"`` lets each learn from those of its item that run ahead of it,
+        ``"group"`` from any series. ``"pca"``, ``"linear"`` (what is easiest to forecast), ``"vae"``, ``"identity"``, a
+        mapping ``{"kind": "pca", "num_latents": 2}`` or an object forecast combinations of targets (`tsar.adapters`).
+        ``"attention"``: `fit` trains a layer across them (`tsar.mixing`).
     gap
         Steps between the end of the history and the first forecast (lead time).
     calibrate
@@ -124,8 +124,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         What `fit` remembers: the clean history of every series.
     covariate_effect_ : CovariateEffect
         What `fit` learned of the covariates: gain, importance, which are kept. Only with covariates.
-    channel_mixer_ : MixedChannels
-        What ``channel_adapter="attention"`` learned: gain, and which channels follow.
+    channel_adapter_ : ChannelAdapter, MixedChannels or None
+        The fitted adapter, or for ``"attention"`` gains and which channels follow; None where nothing is learned ahead.
     calibration_ : Calibration
         What `fit` learned about the bands, with `calibrate`.
     bound_columns_ : dict
@@ -169,7 +169,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         calendar: bool = False,
         holidays: str | None = None,
         covariate_method: str = "auto",
-        channel_adapter: str | None = None,
+        channel_adapter: Any = None,
         gap: int = 0,
         calibrate: bool | str = False,
         constraints: Any = None,
@@ -241,9 +241,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if self.mode != "zero_shot":
             self._tune(panel, None if validation is None else self._panel(validation))
         self.remember(panel, bounds)
-        if self.channel_adapter == "attention":
-            horizon, channels = self.gap + self._horizon(panel, None), len(target_names(self.target))
-            self.channel_mixer_ = learn_mixer(self._inference(), panel, channels, horizon, seed=self.random_state or 0)
+        self.channel_adapter_ = fit_channels(
+            self._inference, panel, self.gap + self._horizon(panel, None), self._num_targets(), self.channel_adapter,
+            seed=self.random_state or 0,
+        )  # fmt: skip
         if self.calibrate:
             self.calibration_ = calibrate_forecaster(self, df, "cqr" if self.calibrate is True else str(self.calibrate))
         return self
@@ -439,19 +440,23 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         shown = None if examples is None else self._panel(examples)
         adapted = self._adapted(inference, panel, horizon, adapt_steps)
         quantiles = forecast_channels(  # -> windows -> tokens -> model -> distribution
-            adapted, panel, horizon, len(target_names(self.target)), self.channel_adapter, examples=shown,
-            neighbours=neighbours, seed=self.random_state or 0, mixed=getattr(self, "channel_mixer_", None),
+            adapted, panel, horizon, self._num_targets(), self.channel_adapter, examples=shown, neighbours=neighbours,
+            adapter=getattr(self, "channel_adapter_", None), seed=self.random_state or 0,
         )  # fmt: skip
         quantiles = self._follow_covariates(panel, quantiles, future, inference)[:, self.gap :]
-        _warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
+        warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]), stacklevel=_CALLER_OF_PREDICT)
         forecast = Forecast(
             quantiles, np.asarray(inference.model.config.quantile_levels), self._lower_bound(panel),
             diagnosis=diagnose_panel(panel.values, panel.offsets).with_fallback,
+            target_names=target_names(self.target) * (panel.num_items // self._num_targets()),
         )  # fmt: skip
         return panel, self._constrain(self._calibrated(forecast), panel, df, constraints)
 
     def _target_name(self) -> str | tuple[str, ...]:
         return self.target if isinstance(self.target, str) else target_names(self.target)
+
+    def _num_targets(self) -> int:
+        return len(target_names(self.target))
 
     def _inference(self) -> Inference:
         """The tuned decoder, or the released one, with the options; a tuned mode needs `fit`."""
@@ -590,11 +595,3 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if wanted is None:
             return max(season_length(panel.freq), 1) if panel.freq is not None else 1
         return validate_horizon(wanted)
-
-
-def _warn_of_blind_windows(panel: Panel, is_missing: npt.NDArray[np.bool_]) -> None:
-    """Warn of items (I,) that have values, but none as late as the model reads; those without any are known by now."""
-    blind = panel.item_ids[is_missing & np.logical_or.reduceat(~np.isnan(panel.values), panel.offsets[:-1])]
-    if len(blind):
-        text = f"no observed value within the context in {len(blind)} of {panel.num_items} items, first {blind[0]!r}"
-        warnings.warn(f"{text}: their predictions are missing", TsarWarning, stacklevel=_CALLER_OF_PREDICT)

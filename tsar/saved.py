@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from tsar.adapters import describe_adapter
+from tsar.channels import channels_from_bytes, channels_to_bytes
 from tsar.conformal import Calibration
 from tsar.constraints import normalize_constraints
 from tsar.errors import OptionError, ReleaseError
 from tsar.forecast import validate_levels
 from tsar.frame import panel_from_bytes, panel_to_bytes
 from tsar.hub import release_files
-from tsar.mixing import MixedChannels
 from tsar.storage import MANIFEST, read_folder, read_manifest, write_folder
 
 MODEL_FOLDER = "model"
@@ -28,6 +29,7 @@ def save_forecaster(forecaster: Any, folder: Path) -> None:
     _validate_destination(folder)
     options = forecaster.get_params(deep=False) | {"model": MODEL_FOLDER}
     options["quantile_levels"] = validate_levels(forecaster.quantile_levels).tolist()
+    options["channel_adapter"] = describe_adapter(forecaster.channel_adapter)
     constraints = normalize_constraints(forecaster.constraints)
     options["constraints"] = None if constraints is None else constraints.to_dict()
     files = {"options.json": json.dumps(options, indent=1, default=_plain).encode()}
@@ -38,8 +40,8 @@ def save_forecaster(forecaster: Any, folder: Path) -> None:
     if hasattr(forecaster, "panel_"):
         files["history.bin"] = panel_to_bytes(forecaster.panel_)
         files["bounds.json"] = json.dumps(forecaster.bound_columns_, default=_plain).encode()
-    if hasattr(forecaster, "channel_mixer_"):
-        files["channel_mixer.npz"] = forecaster.channel_mixer_.to_bytes()
+    if getattr(forecaster, "channel_adapter_", None) is not None:
+        files["channel_adapter.npz"] = channels_to_bytes(forecaster.channel_adapter_)
     if hasattr(forecaster, "calibration_"):
         files["calibration.npz"] = forecaster.calibration_.to_bytes()
     write_folder(folder, files, kind=KIND)
@@ -59,8 +61,9 @@ def load_forecaster(kind: Any, folder: Path) -> Any:
 
         forecaster.model_, forecaster.adapter_ = forecaster.released_decoder(), None
         forecaster.fine_tune_report_ = FineTuneReport(**json.loads(files["fine_tune.json"]))
-    if "channel_mixer.npz" in files:
-        forecaster.channel_mixer_ = MixedChannels.from_bytes(files["channel_mixer.npz"])
+    if "channel_adapter.npz" in files:
+        content = files["channel_adapter.npz"]
+        forecaster.channel_adapter_ = channels_from_bytes(forecaster.channel_adapter, content)
     if "calibration.npz" in files:
         forecaster.calibration_ = Calibration.from_bytes(files["calibration.npz"])
     if "history.bin" in files:

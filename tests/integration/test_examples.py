@@ -52,6 +52,15 @@ def check_fine_tune(folder, printed):
     assert (folder / "demo-output" / "adapter" / "adapter.safetensors").is_file()
 
 
+def check_several_targets(folder, printed):
+    forecast = pd.read_csv(folder / "demo-output" / "several_targets.csv")
+    assert forecast.groupby("target_name", sort=False).size().to_dict() == dict.fromkeys(
+        ["realgdp", "realcons", "realinv", "unemp"], 4
+    )
+    scores = pd.read_csv(folder / "demo-output" / "several_targets_scores.csv", keep_default_na=False, index_col=0)
+    assert scores.loc["related", "MASE"] < 1.05 * scores.loc["None", "MASE"], printed
+
+
 def check_explain(folder, printed):
     assert "segment 1" in printed
     assert (folder / "demo-output" / "explain.png").read_bytes().startswith(b"\x89PNG")
@@ -72,6 +81,7 @@ CHECKS = {
     "01_zero_shot": check_zero_shot,
     "02_fine_tune": check_fine_tune,
     "03_backtest_and_calibrate": check_backtest,
+    "06_several_targets": check_several_targets,
     "07_explain": check_explain,
     "09_generate": check_generate,
 }

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tsar import Forecaster, backtest
-from tsar.channels import fit_channel_map, follow_related
+from tsar.adapters import make_adapter
 from tsar.errors import FrameError, OptionError
 
 HORIZON = 8
@@ -91,15 +91,24 @@ def test_covariates_go_along_with_every_target() -> None:
         assert np.abs(part - future[target].to_numpy()).mean() < 3
 
 
+@pytest.mark.filterwarnings("ignore::tsar.errors.TsarWarning")
+def test_fine_tuning_takes_all_targets() -> None:
+    few = {"max_steps": 2, "batch_size": 4, "validation_windows": 1}
+    tuned = make_forecaster(mode="head", fine_tune=few, channel_adapter="linear").fit(make_frame())
+    assert tuned.fine_tune_report_.num_windows == 4
+    assert tuned.predict()["predictions"].notna().all()
+
+
 @pytest.mark.parametrize("kind", ["identity", "pca", "linear"])
 def test_maps_of_channels_reconstruct(kind: str) -> None:
     rng = np.random.default_rng(0)
-    channels = rng.normal(size=(3, 3)) @ rng.normal(size=(3, 200)).cumsum(1) + 100
-    mapping = fit_channel_map(channels, kind)
-    np.testing.assert_allclose(mapping.inverse(mapping.transform(channels)), channels, rtol=1e-9)
+    rows = rng.normal(size=(200, 3)).cumsum(0) @ rng.normal(size=(3, 3))
+    mapping = make_adapter(kind).fit(rows)
+    latent = mapping.transform(rows)
+    np.testing.assert_allclose(mapping.inverse(latent), rows, rtol=1e-9, atol=1e-9)
     if kind != "identity":
-        latent = mapping.transform(channels)
-        assert np.abs(np.corrcoef(latent if kind == "pca" else np.diff(latent)) - np.eye(3)).max() < 1e-6
+        parts = latent.T if kind == "pca" else np.diff(latent, axis=0).T
+        assert np.abs(np.corrcoef(parts) - np.eye(3)).max() < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["identity", "pca", "linear"])
@@ -151,14 +160,10 @@ def test_a_channel_that_runs_ahead_helps_and_others_do_no_harm() -> None:
 
 
 def test_series_too_short_to_learn_from_are_left_alone() -> None:
-    quantiles = np.arange(2 * 3 * 9, dtype=float).reshape(2, 3, 9)
-
-    def decode(values: Any, offsets: Any, horizon: int) -> Any:
-        raise AssertionError("nothing to forecast")
-
-    values, offsets = np.ones(8), np.array([0, 4, 8])
-    kept = follow_related(quantiles, values, offsets, 2, decode, context_length=64, season_length=1, seed=0)
-    np.testing.assert_array_equal(kept, quantiles)
+    frame = make_frame().groupby("item_id").head(6)
+    for kind in ("related", "group"):
+        plain, kept = (make_forecaster(channel_adapter=wanted).predict(frame) for wanted in (None, kind))
+        pd.testing.assert_frame_equal(kept, plain)
 
 
 @pytest.mark.parametrize(

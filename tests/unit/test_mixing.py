@@ -47,8 +47,8 @@ def test_the_layer_starts_as_the_identity() -> None:
 
 def test_the_follower_gains_on_points_that_nothing_was_learned_from(fitted: Forecaster) -> None:
     frame = make_frame()
-    assert fitted.channel_mixer_.kept[1]
-    assert fitted.channel_mixer_.gain[1] > 0.1
+    assert fitted.channel_adapter_.kept[1]
+    assert fitted.channel_adapter_.gain[1] > 0.1
     errors = {"attention": [], None: []}
     for end in range(400, 416):
         past, actual = frame[:end], frame["follower"].to_numpy()[end : end + HORIZON]
@@ -64,7 +64,7 @@ def test_the_follower_gains_on_points_that_nothing_was_learned_from(fitted: Fore
 def test_channels_with_nothing_in_common_are_left_alone_to_the_bit() -> None:
     frame = make_frame(coupled=False, seed=1)
     mixed = make_forecaster().fit(frame)
-    assert not mixed.channel_mixer_.kept.any()
+    assert not mixed.channel_adapter_.kept.any()
     pd.testing.assert_frame_equal(mixed.predict(), make_forecaster(channel_adapter=None).fit(frame).predict())
 
 
@@ -105,7 +105,7 @@ def test_missing_values_short_histories_and_no_fit() -> None:
         make_forecaster().predict(frame)
     assert caught.value.code == "forecaster.not_fitted"
     short = make_forecaster().fit(frame[:40])
-    assert not short.channel_mixer_.kept.any()
+    assert not short.channel_adapter_.kept.any()
     assert short.predict()["predictions"].notna().all()
 
 

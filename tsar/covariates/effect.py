@@ -88,6 +88,7 @@ def learn_effect(
     method: str = "auto",
     seed: int = 0,
     forecast: Decode | None = None,
+    noise: float = NOISE,
 ) -> CovariateEffect:
     """Learn from rolling backtests how surprises in the covariates explain the model's errors.
 
@@ -107,6 +108,8 @@ def learn_effect(
         For sampling items and rows.
     forecast
         How the target is forecast, where more than `decode` goes into it.
+    noise
+        Standard errors above zero at which a gain is believed: more where many covariates are tried that nobody chose.
 
     Notes
     -----
@@ -146,7 +149,7 @@ def learn_effect(
         covariates, static=np.empty((0, num_items))
     )  # trees find a bias of the model without covariates, too
     bias = _explain_late(tests, target, places, form, pooling, np.zeros_like(usable), bare, units, seed)
-    weights, gain = _choose_weights(target, explained, bias, tests, num_items)
+    weights, gain = _choose_weights(target, explained, bias, tests, num_items, noise)
     if not weights.any():
         return none
     late = tests.fold > 0
@@ -278,11 +281,11 @@ def _mean_error(target: FloatArray, explained: FloatArray, windows: BoolArray) -
 
 
 def _choose_weights(
-    target: FloatArray, explained: FloatArray, bias: FloatArray, tests: Backtests, num_items: int
+    target: FloatArray, explained: FloatArray, bias: FloatArray, tests: Backtests, num_items: int, least: float
 ) -> tuple[FloatArray, float]:
     """Weight of each item (I,), shrunk toward the common one, and the gain over what is explained without covariates.
 
-    All are zero if the gain may be chance.
+    All are zero if the gain is less than `least` standard errors.
     """
     late = (tests.fold > 0) & np.isfinite(target).any(1)
     if not late.any():
@@ -292,7 +295,7 @@ def _choose_weights(
     best = int(mean.argmin())
     gains = _window_errors((target - bias)[late][..., None])[:, 0] - errors[:, best]
     noise = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
-    if best == 0 or gains.mean() <= NOISE * noise:
+    if best == 0 or gains.mean() <= least * noise:
         return np.zeros(num_items), 0.0
     sums, counts = np.zeros((num_items, len(WEIGHTS))), np.zeros((num_items, 1))
     np.add.at(sums, tests.items[late], errors)

@@ -158,7 +158,7 @@ def find_leads(values: FloatArray, offsets: IntArray, covariates: FloatArray, se
     for number, covariate in enumerate(covariates):
         sums, weight = np.zeros(MAX_LEAD + 1), 0.0
         for first, last in pairwise(offsets):
-            target, driver = (_whiten(series[first:last], season_length) for series in (values, covariate))
+            target, driver = (whiten(series[first:last], season_length) for series in (values, covariate))
             size = len(target)
             if size <= MAX_LEAD // 4:
                 continue
@@ -174,7 +174,7 @@ def find_leads(values: FloatArray, offsets: IntArray, covariates: FloatArray, se
     return leads
 
 
-def _whiten(series: FloatArray, season_length: int) -> FloatArray:
+def whiten(series: FloatArray, season_length: int) -> FloatArray:
     """Differences, also over a season if there are three of them, in units of their deviation; missing ones are 0."""
     change = np.diff(series)
     if len(change) > 3 * season_length > 3:
