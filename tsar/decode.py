@@ -26,8 +26,8 @@ from tsar.windows import make_batches
 
 NODES = 15  # equally likely values a direction of the pool; the deciles 1, 3, 5, 7, 9 are among them
 ROWS_POOLED = 16  # windows whose paths are pooled at once: bounds the memory
-POINTS_PER_BATCH = {"cpu": 1 << 18, "cuda": 1 << 21}
-"""Context points of one batch, where the number of windows is not given."""
+POINTS_PER_BATCH = {"cpu": 1 << 14, "cuda": 1 << 21}
+"""Context points of one batch, where the number of windows is not given: on a CPU as many as its cache holds."""
 
 
 def decode_panel(
@@ -189,21 +189,24 @@ def one_pass(
         torch.nn.functional.pad(values, (0, pad)), torch.nn.functional.pad(observed, (0, pad)), period
     )
     tokens = tokens.after(cache.num_tokens if cache is not None else 0)
-    z = model(tokens, cache=cache, last=hidden + 1).clamp(-Z_LIMIT, Z_LIMIT).to(values.dtype)
-    state = tokens.state.at(slice(-hidden - 1, None))
+    answering = answering_tokens(hidden, config)
+    z = model(tokens, cache=cache, last=hidden + 1, at=answering).clamp(-Z_LIMIT, Z_LIMIT).to(values.dtype)
+    state = tokens.state.at(slice(-hidden - 1, None)).at(answering)
     quantiles = state.denormalize(z.flatten(2)).view(z.shape)
-    return join_answers(quantiles, config)[:, :horizon]
+    return join_answers(quantiles, answering, config)[:, :horizon]
 
 
-def join_answers(quantiles: Tensor, config: ModelConfig) -> Tensor:
-    """Join what a last token and the hidden ones after it say (B, 1 + hidden, output_length, Q) to one forecast."""
-    hidden = quantiles.shape[1] - 1
-    stride = config.output_length // config.patch_length
-    answering = [*range(0, hidden, stride), hidden]  # each answers for one output_length; the last may overlap
+def answering_tokens(hidden: int, config: ModelConfig) -> list[int]:
+    """Which of a last token and the `hidden` ones after it answer: one an `output_length`, the last may overlap."""
+    return [*range(0, hidden, config.output_length // config.patch_length), hidden]
+
+
+def join_answers(quantiles: Tensor, answering: Sequence[int], config: ModelConfig) -> Tensor:
+    """Join what the answering tokens say (B, answers, output_length, Q) to one forecast."""
     parts, filled = [], 0
-    for token in answering:
+    for answer, token in enumerate(answering):
         reach = token * config.patch_length + config.output_length
-        parts.append(quantiles[:, token, config.output_length - (reach - filled) :])
+        parts.append(quantiles[:, answer, config.output_length - (reach - filled) :])
         filled = reach
     return torch.cat(parts, 1)
 

@@ -41,7 +41,7 @@ class ScaleState:
     last: Tensor
     count: Tensor
 
-    def at(self, token: slice | int) -> ScaleState:
+    def at(self, token: slice | int | list[int]) -> ScaleState:
         """Return the state of some tokens only."""
         return ScaleState(*(getattr(self, name)[:, token] for name in ("loc", "scale", "step", "last", "count")))
 

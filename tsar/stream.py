@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tsar.decode import decode_panel, join_answers
+from tsar.decode import answering_tokens, decode_panel, join_answers
 from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder
 from tsar.scaling import Z_LIMIT, ScaleState
@@ -125,8 +125,9 @@ class SeriesStream:
             mask = (state.count > 0).expand(-1, hidden)
             tokens = Tokens(token.patches.expand(-1, hidden, -1), mask, _repeat(state, hidden))
             answer = torch.cat([answer, self.model(tokens, cache=copy)], 1)
-        z = answer.clamp(-Z_LIMIT, Z_LIMIT).to(torch.float64)
-        both = join_answers(_repeat(state, z.shape[1]).denormalize(z.flatten(2)).view(z.shape), config)
+        answering = answering_tokens(hidden, config)
+        z = answer[:, answering].clamp(-Z_LIMIT, Z_LIMIT).to(torch.float64)
+        both = join_answers(_repeat(state, z.shape[1]).denormalize(z.flatten(2)).view(z.shape), answering, config)
         quantiles = both[0] - (both[0] + both[1].flip(-1)) / 2
         largest = torch.finfo(quantiles.dtype).max
         result: FloatArray = (quantiles * self.unit)[:prediction_length].clamp(-largest, largest).numpy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +59,9 @@ class Decoder(nn.Module):
                     module.attention.prompt.initialize()
         self.head.initialize()
 
-    def forward(self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None, at: Sequence[int] | None = None
+    ) -> Tensor:
         """Predict what follows each token (with full attention: the points of each token itself).
 
         Parameters
@@ -67,27 +71,39 @@ class Decoder(nn.Module):
         cache
             Keys and values of earlier tokens; extended in place.
         last
-            Run the head on this many last positions only.
+            Answer at this many last positions only; what no answer depends on is not computed.
+        at
+            Of the last positions only these, counted from the first of them.
 
         Returns
         -------
         Tensor
-            (B, T or `last`, output_length, Q) quantiles in z; bring them to data units with the tokens' state.
+            (B, T or `last` or `at`, output_length, Q) quantiles in z; bring them to data units with the tokens' state.
         """
-        hidden = self.trunk(tokens, cache=cache)
+        hidden = self.trunk(tokens, cache=cache, last=last)
         anchor = tokens.anchor
         if anchor is None:
             anchor = tokens.state.normalize(tokens.state.last.unsqueeze(-1)).squeeze(-1)
         anchor = anchor.to(hidden.dtype)
         if last is not None:
-            hidden, anchor = hidden[:, -last:], anchor[:, -last:]
+            anchor = anchor[:, -last:]
+        if at is not None:
+            hidden, anchor = hidden[:, at], anchor[:, at]
         quantiles: Tensor = self.head(hidden, anchor)
         return quantiles
 
-    def trunk(self, tokens: Tokens, *, cache: Cache | None = None, states: list[Tensor] | None = None) -> Tensor:
+    def trunk(
+        self,
+        tokens: Tokens,
+        *,
+        cache: Cache | None = None,
+        states: list[Tensor] | None = None,
+        last: int | None = None,
+    ) -> Tensor:
         """Hidden states (B, T, D) after the final norm: what the head reads, and what an embedding is made of.
 
         With `states`, those before the first block and after each block, (B, T, D) and not normed, are appended to it.
+        With `last`, the last block answers for that many last tokens only, (B, `last`, D).
         """
         patches = tokens.patches.to(self.embedding.skip.weight.dtype)
         already = cache.num_tokens if cache is not None else 0
@@ -102,7 +118,8 @@ class Decoder(nn.Module):
         for index, block in enumerate(self.blocks):
             if states is not None:
                 states.append(x)
-            x = block(x, rotary, mask, cache.layers[index] if cache is not None else None)
+            asking = last if index == len(self.blocks) - 1 else None
+            x = block(x, rotary, mask, cache.layers[index] if cache is not None else None, asking)
         if states is not None:
             states.append(x)
         hidden: Tensor = self.norm(x)

@@ -57,25 +57,61 @@ class Attention(nn.Module):
         self.prompt = Prompt(config.prompt_length, *sizes) if config.prompt_length else None
 
     def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: LayerCache | None
+        self,
+        x_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: LayerCache | None,
+        last: int | None = None,
     ) -> Tensor:
-        """Return what to add to the residual stream, (B, T, D); `mask` None hides only the future, if causal."""
+        """Return what to add to the residual stream, (B, T, D); `mask` None hides only the future, if causal.
+
+        With `last`, only that many last tokens ask: (B, `last`, D).
+        """
         batch, tokens, _ = x_BTD.shape
-        qkv = self.query_key_value(x_BTD).view(batch, tokens, -1, self.head_dim).transpose(1, 2)
-        q_BHTK, k_BGTK, v_BGTK = qkv.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
+        asking = tokens if last is None else last
+        q_BHTK, k_BGTK, v_BGTK = self._project(x_BTD, asking)
         normal_q_BHTK = self.query_norm(q_BHTK)
-        q_BHTK = apply_rotary(normal_q_BHTK, *rotary)
+        q_BHTK = apply_rotary(normal_q_BHTK, *(table[-asking:] for table in rotary))
         k_BGTK = apply_rotary(self.key_norm(k_BGTK), *rotary)
         if cache is not None:
             k_BGTK, v_BGTK = cache.append(k_BGTK, v_BGTK)
+        if asking < tokens:
+            mask = _mask_of_last(mask, asking, k_BGTK) if self.is_causal or mask is not None else None
         mixed = F.scaled_dot_product_attention(
-            q_BHTK, k_BGTK, v_BGTK.to(q_BHTK.dtype), attn_mask=mask, is_causal=self.is_causal and mask is None,
+            q_BHTK, k_BGTK, v_BGTK.to(q_BHTK.dtype), attn_mask=mask,
+            is_causal=self.is_causal and mask is None and asking == tokens,
             enable_gqa=self.num_heads != self.num_kv_heads,
         )  # fmt: skip
         if self.prompt is not None:
             mixed = mixed + self.prompt(normal_q_BHTK)
-        written: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, tokens, -1))
+        written: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, asking, -1))
         return written
+
+    def _project(self, x_BTD: Tensor, asking: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of the `asking` last tokens, keys and values of all."""
+
+        def by_head(projected: Tensor) -> Tensor:
+            return projected.view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
+
+        if asking == x_BTD.shape[1]:
+            everything = by_head(self.query_key_value(x_BTD))
+            q_BHTK, kv = everything[:, : self.num_heads], everything[:, self.num_heads :]
+        else:
+            weight, width = self.query_key_value.weight, self.num_heads * self.head_dim
+            q_BHTK, kv = by_head(F.linear(x_BTD[:, -asking:], weight[:width])), by_head(F.linear(x_BTD, weight[width:]))
+        k_BGTK, v_BGTK = kv.chunk(2, dim=1)
+        return q_BHTK, k_BGTK, v_BGTK
+
+
+def _mask_of_last(mask: Tensor | None, asking: int, k_BGTK: Tensor) -> Tensor | None:
+    """Rows of a causal mask for the last tokens; None for one token without padding, which sees everything."""
+    if mask is not None:
+        return mask[:, :, -asking:]
+    if asking == 1:
+        return None
+    tokens = k_BGTK.shape[2]
+    return torch.ones(asking, tokens, dtype=torch.bool, device=k_BGTK.device).tril(tokens - asking)
 
 
 class SwiGLU(nn.Module):
@@ -104,10 +140,16 @@ class Block(nn.Module):
         self.feed_forward = SwiGLU(config)
 
     def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: LayerCache | None
+        self,
+        x_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: LayerCache | None,
+        last: int | None = None,
     ) -> Tensor:
-        """Return the residual stream after this block, (B, T, D)."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), rotary, mask, cache)
+        """Return the residual stream after this block, (B, T, D); with `last`, of that many last tokens only."""
+        read = self.attention(self.attention_norm(x_BTD), rotary, mask, cache, last)
+        x_BTD = (x_BTD if last is None else x_BTD[:, -last:]) + read
         after: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
         return after
 
