@@ -23,6 +23,8 @@ LONGEST = 4096  # points of history that the period is read off: ten of 400
 CYCLES = (1, 2, 4, 8)  # how many of the last are averaged; the backtest chooses
 LEAST_STRENGTH = 0.5  # of the autocorrelation at the period
 LEAST_SKILL = 0.4  # of the cycles over their own mean, in the backtest; below, the model is not even asked
+LEAST_SKILL_OF_USUAL = 0.8  # for the periods that the model follows well by itself, so that asking it rarely pays
+USUAL = (16, 64)
 FOLDS = 2  # backtests, one after the other; the cycles must win each
 CLEAR = 0.75  # error of the cycles, as a share of the model's, from which they are followed
 SHORTEST_TEST, LONGEST_TEST = (
@@ -33,6 +35,7 @@ LARGEST = np.finfo(np.float64).max
 NARROWEST = 0.1  # of the model's spread
 PATCH = 64
 POINTS_AT_ONCE = 1 << 20
+ROWS_AT_ONCE = 256
 
 
 def follow_period(quantiles: FloatArray, values: FloatArray, offsets: IntArray, decode: Decode) -> FloatArray:
@@ -130,33 +133,40 @@ def _find_cycles(context: FloatArray) -> _Found:
     rows = np.flatnonzero((periods > 0) & (strength > LEAST_STRENGTH))
     held_back = np.clip(np.ceil(periods[rows]), newest[rows], LONGEST_TEST).astype(np.int64)
     held_back = np.minimum(held_back, lengths[rows] // 4)
-    tests = [
-        _score_cycles(context[row], period, int(held))
-        for row, period, held in zip(rows, periods[rows], held_back, strict=True)
-    ]
-    chosen = np.array([choice for choice, _ in tests], dtype=np.int64)
-    errors = np.array([error for _, error in tests]).reshape(len(tests), FOLDS)
+    chosen, errors = np.zeros(len(rows), dtype=np.int64), np.full((len(rows), FOLDS), np.inf)
+    for held in np.unique(held_back[held_back > 0]):
+        same = np.flatnonzero(held_back == held)
+        for part in np.split(same, range(ROWS_AT_ONCE, len(same), ROWS_AT_ONCE)):
+            chosen[part], errors[part] = _score_cycles(context[rows[part]], periods[rows[part]], int(held))
     found = _Found(rows, periods[rows], held_back, chosen, errors)
     return found.at(np.isfinite(errors).all(1))
 
 
-def _score_cycles(series: FloatArray, period: float, held_back: int) -> tuple[int, FloatArray]:
-    """Say how many cycles forecast the ends of a series best, and their error at each; infinite if it has no skill."""
-    pasts, ends = zip(*(_split(series, held_back, fold) for fold in range(FOLDS)), strict=True)
-    guesses = [_continue(past[None], np.array([period]), held_back)[:, 0] for past in pasts]
-    errors = np.array([[_error(one, end) for one in guess] for guess, end in zip(guesses, ends, strict=True)])
-    best = int(errors.mean(0).argmin())
-    flat = np.array(
-        [_error(np.full(len(end), _mean(guess[best])), end) for guess, end in zip(guesses, ends, strict=True)]
-    )
-    has_skill = bool((errors[:, best] <= (1 - LEAST_SKILL) * flat).all())
-    return best, errors[:, best] if has_skill else np.full(FOLDS, np.inf)
+def _score_cycles(series: FloatArray, periods: FloatArray, held_back: int) -> tuple[IntArray, FloatArray]:
+    """Say how many cycles forecast the ends of the series (R, L) best (R,), and their error at each end (R, folds).
+
+    The errors are infinite where the cycles have no skill.
+    """
+    errors, flat = [], []
+    for fold in range(FOLDS):
+        past, end = _split(series, held_back, fold)
+        guesses = _continue(past, periods, held_back)  # (K, R, H)
+        level = np.where(np.isfinite(guesses), guesses, 0.0).sum(-1) / np.maximum(np.isfinite(guesses).sum(-1), 1)
+        errors.append(_error(guesses, end))
+        flat.append(_error(np.broadcast_to(level[..., None], guesses.shape), end))
+    all_errors, all_flat = np.stack(errors, -1), np.stack(flat, -1)  # (K, R, folds)
+    best = all_errors.mean(-1).argmin(0)
+    rows = np.arange(len(series))
+    is_usual = (periods >= USUAL[0]) & (periods <= USUAL[1])
+    least = np.where(is_usual, LEAST_SKILL_OF_USUAL, LEAST_SKILL)[:, None]
+    has_skill = (all_errors[best, rows] <= (1 - least) * all_flat[best, rows]).all(1)
+    return best, np.where(has_skill[:, None], all_errors[best, rows], np.inf)
 
 
 def _split(series: FloatArray, held_back: int, fold: int) -> tuple[FloatArray, FloatArray]:
-    """Past and what followed, of backtests `held_back` points apart, the newest first."""
-    cut = len(series) - held_back * (fold + 1)
-    return series[:cut], series[cut : cut + held_back]
+    """Past and what followed, along the last axis, of backtests `held_back` points apart, the newest first."""
+    cut = series.shape[-1] - held_back * (fold + 1)
+    return series[..., :cut], series[..., cut : cut + held_back]
 
 
 def _model_error(context: FloatArray, held_back: IntArray, fold: int, decode: Decode, middle: int) -> FloatArray:
@@ -164,7 +174,7 @@ def _model_error(context: FloatArray, held_back: IntArray, fold: int, decode: De
     split = [_split(row, int(held), fold) for row, held in zip(context, held_back, strict=True)]
     starts = np.concatenate([[0], np.cumsum([len(past) for past, _ in split])])
     guesses = decode(np.concatenate([past for past, _ in split]), starts, int(held_back.max()))[..., middle]
-    return np.array([_error(guess[: len(end)], end) for guess, (_, end) in zip(guesses, split, strict=True)])
+    return np.array([float(_error(guess[: len(end)], end)) for guess, (_, end) in zip(guesses, split, strict=True)])
 
 
 def _continue(context: FloatArray, periods: FloatArray, horizon: int) -> FloatArray:
@@ -178,36 +188,41 @@ def _continue(context: FloatArray, periods: FloatArray, horizon: int) -> FloatAr
     total = np.zeros((len(context), horizon))
     count = np.zeros_like(total)
     result, latest = [], np.full(len(context), np.nan)
+    seen = np.isfinite(context)
+    sums = np.cumsum(np.pad(np.where(seen, context, 0.0), ((0, 0), (1, 0))), 1)  # before each point
+    counts = np.cumsum(np.pad(seen, ((0, 0), (1, 0))), 1)
     for cycle in range(CYCLES[-1]):
-        level, is_whole = _level(context, periods, cycle)
+        level, is_whole = _level(sums, counts, periods, cycle)
         latest = np.where(is_whole & np.isnan(latest), level, latest)
         place = length + step - np.round((first + cycle) * periods[:, None]).astype(np.int64)
         inside = (place >= 0) & is_whole[:, None]
         value = np.take_along_axis(context, np.clip(place, 0, length - 1), 1) - (level - latest)[:, None]
-        seen = inside & np.isfinite(value)
-        total += np.where(seen, value, 0.0)
-        count += seen
+        known = inside & np.isfinite(value)
+        total += np.where(known, value, 0.0)
+        count += known
         if cycle + 1 in CYCLES:
             result.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
     return np.stack(result)
 
 
-def _level(context: FloatArray, periods: FloatArray, cycle: int) -> tuple[FloatArray, BoolArray]:
-    """Mean (B,) over a cycle, counted from the end, and whether at least half of it is observed."""
-    back = context.shape[1] - np.arange(context.shape[1])
-    low, high = np.round(cycle * periods)[:, None], np.round((cycle + 1) * periods)[:, None]
-    seen = (back > low) & (back <= high) & np.isfinite(context)
-    number = seen.sum(1)
-    return np.where(seen, context, 0.0).sum(1) / np.maximum(number, 1), 2 * number >= (high - low)[:, 0]
+def _level(sums: FloatArray, counts: IntArray, periods: FloatArray, cycle: int) -> tuple[FloatArray, BoolArray]:
+    """Mean (B,) over a cycle, counted from the end, and whether at least half of it is observed.
+
+    `sums` and `counts` (B, L + 1) are those of what is observed before each point.
+    """
+    length = sums.shape[1] - 1
+    first, end = (np.maximum(length - np.round((cycle + more) * periods), 0).astype(np.int64) for more in (1, 0))
+    rows = np.arange(len(sums))
+    number = counts[rows, end] - counts[rows, first]
+    width = np.round((cycle + 1) * periods) - np.round(cycle * periods)
+    return (sums[rows, end] - sums[rows, first]) / np.maximum(number, 1), 2 * number >= width
 
 
-def _mean(numbers: FloatArray) -> float:
-    known = numbers[np.isfinite(numbers)]
-    return float(known.mean()) if len(known) else np.nan
-
-
-def _error(guess: FloatArray, actual: FloatArray) -> float:
-    """Mean absolute error where both are known; infinite where nothing is."""
+def _error(guess: FloatArray, actual: FloatArray) -> FloatArray:
+    """Mean absolute error over the last axis, where both are known; infinite where nothing is."""
     missed = np.abs(guess - actual)
     known = np.isfinite(missed)
-    return float(missed[known].mean()) if known.any() else np.inf
+    number = known.sum(-1)
+    mean = np.where(known, missed, 0.0).sum(-1) / np.maximum(number, 1)
+    result: FloatArray = np.where(number > 0, mean, np.inf)
+    return result
