@@ -12,6 +12,7 @@ from tsar.distributed.engines import import_engine
 from tsar.distributed.partition import make_worker
 from tsar.hub import _load_cached
 
+EVENING = pd.Timestamp("2024-01-10 19:00")
 LEVELS = [0.1, 0.5, 0.9]
 
 

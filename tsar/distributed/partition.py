@@ -46,7 +46,7 @@ def forecast_partition(frame: pd.DataFrame, forecaster: Forecaster | Mapping[str
     pandas.DataFrame
         With the columns and types of `empty_forecast`: the rows of `Forecaster.predict`, then, for each item that
         cannot be forecast, one row per target whose ``error`` says why (``"code: message"``), all else missing. Row
-        numbers in the message count the item's own rows.
+        numbers in the message count the item's own rows in the order of time.
 
     Raises
     ------
@@ -195,8 +195,10 @@ def _find_offenders(frame: pd.DataFrame, items: IntArray, num_items: int, ready:
     errors: dict[int, TsarError] = {}
 
     def search(first: int, last: int) -> None:
-        rows = order[bounds[first] : bounds[last]]
-        error = _error_of(frame.iloc[rows].reset_index(drop=True), ready)
+        rows = frame.iloc[order[bounds[first] : bounds[last]]]
+        if last - first == 1:
+            rows = _by_time(rows, ready)  # so that the message does not depend on how the rows came
+        error = _error_of(rows.reset_index(drop=True), ready)
         if error is None:
             return
         if last - first == 1:
@@ -208,6 +210,13 @@ def _find_offenders(frame: pd.DataFrame, items: IntArray, num_items: int, ready:
 
     search(0, num_items)
     return errors
+
+
+def _by_time(rows: pd.DataFrame, ready: Forecaster) -> pd.DataFrame:
+    try:
+        return rows.sort_values(ready.timestamp_column, kind="stable")
+    except TypeError:  # stamps of several types; which is what is wrong with them
+        return rows
 
 
 def _error_of(frame: pd.DataFrame, ready: Forecaster) -> TsarError | None:
@@ -227,11 +236,8 @@ def _error_rows(frame: pd.DataFrame, ids: Any, errors: dict[int, TsarError], rea
     schema = empty_forecast(frame, ready)
     names = target_names(ready.target)
     places = np.repeat(list(errors), len(names))
-    rows = pd.DataFrame(
-        {
-            str(ready.id_column): pd.Series(ids).take(places).array,
-            "target_name": np.tile(np.asarray(names, dtype=object), len(errors)),
-            ERROR_COLUMN: np.repeat([f"{e.code}: {e.message}" for e in errors.values()], len(names)),
-        }
-    ).reindex(columns=schema.columns)
+    rows = schema.reindex(range(len(places)))  # all missing
+    rows[str(ready.id_column)] = pd.Series(ids).take(places).array
+    rows["target_name"] = np.tile(np.asarray(names, dtype=object), len(errors))
+    rows[ERROR_COLUMN] = np.repeat([f"{error.code}: {error.message}" for error in errors.values()], len(names))
     return rows.astype(schema.dtypes.to_dict())

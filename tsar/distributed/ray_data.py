@@ -59,7 +59,7 @@ def forecast_ray(
     worker = make_worker(forecaster)
     if num_workers < 1:
         raise OptionError(f"num_workers must be at least 1, got {num_workers!r}.", code="option.invalid")
-    placed = {"concurrency": num_workers, "fn_constructor_args": (worker,), "batch_format": "pandas"}
+    placed: dict[str, Any] = {"fn_constructor_args": (worker,), "batch_format": "pandas", "concurrency": num_workers}
     placed |= {"num_gpus": num_gpus} if num_gpus else {"num_cpus": 1}
     if items_are_whole:
         return dataset.map_batches(PartitionActor, batch_size=None, **placed)
