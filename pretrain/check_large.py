@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="OMP_NUM_THREADS of the single process")
     parser.add_argument("--ray", type=int, default=0, metavar="WORKERS", help="the same shards again on Ray")
+    parser.add_argument("--model", default="tsar-tiny", help="name or folder of a release")
     parser.add_argument("--quick", action="store_true", help="with --no-symmetrize --no-follow-period")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -129,7 +130,16 @@ def main() -> None:
         for shard, first in enumerate(range(0, options.series, each)):
             count = min(each, options.series - first)
             write_shard(folder / "in" / f"{shard:04}.parquet", first, count, options.length, rng)
-        common = ["--freq", "D", "--prediction-length", str(options.horizon), "--device", "cpu"]
+        common = [
+            "--model",
+            options.model,
+            "--freq",
+            "D",
+            "--prediction-length",
+            str(options.horizon),
+            "--device",
+            "cpu",
+        ]
         common += ["--no-symmetrize", "--no-follow-period"] if options.quick else []
         single = ["in/0000.parquet", "--output", "out.parquet"] if options.shards == 1 else ["in", "--output", "out"]
         os.chdir(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsar.cli.files import validate_input
-from tsar.cli.options import constraints_of, make_forecaster
+from tsar.cli.options import constraints_of, make_forecaster, refuse_given
 from tsar.errors import OptionError
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _make_worker(options: argparse.Namespace, first: Path) -> Any:
     from tsar.distributed.time_axis import settle_time_axis
 
     if options.forecaster:
+        fixed = tuple(options.defaults)
+        refuse_given(options, fixed, options.defaults, "is an option of the saved forecaster and cannot change")
         from tsar.forecaster import Forecaster
 
         forecaster = Forecaster.load(options.forecaster)
