@@ -130,33 +130,39 @@ def _find_cycles(context: FloatArray) -> _Found:
     rows = np.flatnonzero((periods > 0) & (strength > LEAST_STRENGTH))
     held_back = np.clip(np.ceil(periods[rows]), newest[rows], LONGEST_TEST).astype(np.int64)
     held_back = np.minimum(held_back, lengths[rows] // 4)
-    tests = [
-        _score_cycles(context[row], period, int(held))
-        for row, period, held in zip(rows, periods[rows], held_back, strict=True)
-    ]
-    chosen = np.array([choice for choice, _ in tests], dtype=np.int64)
-    errors = np.array([error for _, error in tests]).reshape(len(tests), FOLDS)
+    chosen, errors = _score_cycles(context[rows], periods[rows], held_back)
     found = _Found(rows, periods[rows], held_back, chosen, errors)
-    return found.at(np.isfinite(errors).all(1))
+    finite: BoolArray = np.isfinite(errors).all(1)
+    return found.at(finite)
 
 
-def _score_cycles(series: FloatArray, period: float, held_back: int) -> tuple[int, FloatArray]:
-    """Say how many cycles forecast the ends of a series best, and their error at each; infinite if it has no skill."""
-    pasts, ends = zip(*(_split(series, held_back, fold) for fold in range(FOLDS)), strict=True)
-    guesses = [_continue(past[None], np.array([period]), held_back)[:, 0] for past in pasts]
-    errors = np.array([[_error(one, end) for one in guess] for guess, end in zip(guesses, ends, strict=True)])
-    best = int(errors.mean(0).argmin())
-    flat = np.array(
-        [_error(np.full(len(end), _mean(guess[best])), end) for guess, end in zip(guesses, ends, strict=True)]
-    )
-    has_skill = bool((errors[:, best] <= (1 - LEAST_SKILL) * flat).all())
-    return best, errors[:, best] if has_skill else np.full(FOLDS, np.inf)
+def _score_cycles(context: FloatArray, periods: FloatArray, held_back: IntArray) -> tuple[IntArray, FloatArray]:
+    """Say how many cycles forecast the ends of windows (R, L) best, and their errors (R, folds) there.
+
+    Those without skill have infinite errors. Windows of which as many points are held back are scored together.
+    """
+    chosen, errors = np.zeros(len(context), dtype=np.int64), np.full((len(context), FOLDS), np.inf)
+    for held in np.unique(held_back):
+        alike = np.flatnonzero(held_back == held)
+        chosen[alike], errors[alike] = _score_alike(context[alike], periods[alike], int(held))
+    return chosen, errors
 
 
-def _split(series: FloatArray, held_back: int, fold: int) -> tuple[FloatArray, FloatArray]:
-    """Past and what followed, of backtests `held_back` points apart, the newest first."""
-    cut = len(series) - held_back * (fold + 1)
-    return series[:cut], series[cut : cut + held_back]
+def _score_alike(context: FloatArray, periods: FloatArray, held_back: int) -> tuple[IntArray, FloatArray]:
+    pasts, ends = zip(*(_split(context, held_back, fold) for fold in range(FOLDS)), strict=True)
+    guesses = [_continue(past, periods, held_back) for past in pasts]
+    errors = np.stack([_error(guess, end) for guess, end in zip(guesses, ends, strict=True)])  # (folds, K, R)
+    best, each = errors.mean(0).argmin(0), np.arange(len(context))
+    flat = np.stack([_error(_mean(guess[best, each]), end) for guess, end in zip(guesses, ends, strict=True)])
+    own = errors[:, best, each]
+    has_skill = (own <= (1 - LEAST_SKILL) * flat).all(0)
+    return best, np.where(has_skill, own, np.inf).T
+
+
+def _split(windows: FloatArray, held_back: int, fold: int) -> tuple[FloatArray, FloatArray]:
+    """Past and what followed, of backtests `held_back` points apart, the newest first; time is the last axis."""
+    cut = windows.shape[-1] - held_back * (fold + 1)
+    return windows[..., :cut], windows[..., cut : cut + held_back]
 
 
 def _model_error(context: FloatArray, held_back: IntArray, fold: int, decode: Decode, middle: int) -> FloatArray:
@@ -172,6 +178,8 @@ def _continue(context: FloatArray, periods: FloatArray, horizon: int) -> FloatAr
 
     A period need not be whole; cycles with missing values count where they are observed, from a half on.
     """
+    reach = int(np.ceil(CYCLES[-1] * periods.max(initial=0.0))) + 1  # earlier points are in none of the cycles
+    context = context[:, max(context.shape[1] - reach, 0) :]
     length = context.shape[1]
     step = np.arange(horizon)
     first = np.floor(step / periods[:, None]) + 1
@@ -201,13 +209,13 @@ def _level(context: FloatArray, periods: FloatArray, cycle: int) -> tuple[FloatA
     return np.where(seen, context, 0.0).sum(1) / np.maximum(number, 1), 2 * number >= (high - low)[:, 0]
 
 
-def _mean(numbers: FloatArray) -> float:
-    known = numbers[np.isfinite(numbers)]
-    return float(known.mean()) if len(known) else np.nan
+def _mean(numbers: FloatArray) -> FloatArray:
+    """Mean (…, 1) over the last axis of what is known, NaN where nothing is."""
+    known = np.isfinite(numbers)
+    count = known.sum(-1, keepdims=True)
+    return np.where(count > 0, np.where(known, numbers, 0.0).sum(-1, keepdims=True) / np.maximum(count, 1), np.nan)
 
 
-def _error(guess: FloatArray, actual: FloatArray) -> float:
-    """Mean absolute error where both are known; infinite where nothing is."""
-    missed = np.abs(guess - actual)
-    known = np.isfinite(missed)
-    return float(missed[known].mean()) if known.any() else np.inf
+def _error(guess: FloatArray, actual: FloatArray) -> FloatArray:
+    """Mean absolute error over the last axis where both are known; infinite where nothing is."""
+    return np.nan_to_num(_mean(np.abs(guess - actual)), nan=np.inf)[..., 0]
