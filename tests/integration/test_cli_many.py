@@ -202,3 +202,18 @@ def test_ray_writes_the_same_files_and_goes_on(common):
     for shard in range(4):
         tables = [pd.read_parquet(f"{folder}/{shard}.parquet") for folder in ("here", "out")]
         pd.testing.assert_frame_equal(*tables, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "words"), [(["--on-error", "raise"], "frame.infinite_target"), (["--workers", "999"], "Ray has")]
+)
+def test_errors_on_ray_are_one_line(more, words, common):
+    pytest.importorskip("ray")
+    make_frame().assign(target=np.inf).to_parquet("in.parquet", index=False)
+    process = start(["in.parquet", *common, "--engine", "ray", "--workers", "1", "--output", "out", *more])
+    out, err = process.communicate(timeout=240)
+    assert (process.returncode, out) == (2, "")
+    assert words in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith("tsar: error: ")
+    assert not list(Path("out").iterdir())

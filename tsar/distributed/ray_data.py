@@ -55,11 +55,15 @@ def forecast_ray(
     OptionError
         ``option.invalid`` for a number of workers below one, and as `forecast_partition`.
     """
-    import_engine("ray.data")
+    actors = import_engine("ray.data").ActorPoolStrategy
     worker = make_worker(forecaster)
     if num_workers < 1:
         raise OptionError(f"num_workers must be at least 1, got {num_workers!r}.", code="option.invalid")
-    placed: dict[str, Any] = {"fn_constructor_args": (worker,), "batch_format": "pandas", "concurrency": num_workers}
+    placed: dict[str, Any] = {
+        "fn_constructor_args": (worker,),
+        "batch_format": "pandas",
+        "compute": actors(size=num_workers),
+    }
     placed |= {"num_gpus": num_gpus} if num_gpus else {"num_cpus": 1}
     if items_are_whole:
         return dataset.map_batches(PartitionActor, batch_size=None, **placed)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tsar.distributed.engines import import_engine
 from tsar.distributed.partition import ERROR_COLUMN, empty_forecast, forecast_partition
 from tsar.distributed.parts import ROWS_PER_PART, read_parts, require_contiguous
-from tsar.errors import FrameError, OptionError
+from tsar.errors import FrameError, OptionError, TsarError
 from tsar.forecaster import Forecaster
 from tsar.frame import target_names
 from tsar.options import covariate_columns
@@ -220,16 +220,29 @@ def forecast_shards_on_ray(
     ------
     MissingDependencyError
         ``dependency.missing`` without Ray.
+    OptionError
+        ``cli.bad_input`` for more workers than CPUs.
+    FrameError
+        As `forecast_shard`.
     """
     ray = import_engine("ray")
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
     pool_of = import_engine("ray.util").ActorPool
-    count = num_workers or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    available = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    count = num_workers or available
+    if count > available:  # some would wait for ever, with their shards
+        text = f"{count} workers need as many CPUs, and Ray has {available}."
+        raise OptionError(text, code="cli.bad_input", hint=f"Give --workers {available}, or start a larger cluster")
     actor: Any = ray.remote(num_cpus=1)(_ShardActor)
     sent = ray.put(forecaster)
     pool = pool_of([actor.remote(sent, raise_errors) for _ in range(count)])
-    yield from pool.map_unordered(lambda worker, shard: worker.run.remote(shard), list(shards))
+    try:
+        yield from pool.map_unordered(lambda worker, shard: worker.run.remote(shard), list(shards))
+    except import_engine("ray.exceptions").RayTaskError as error:
+        if isinstance(error.cause, TsarError):
+            raise error.cause from error
+        raise
 
 
 class _ShardActor:
