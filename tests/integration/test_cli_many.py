@@ -101,7 +101,7 @@ def test_a_poisoned_series_stops_the_run_or_has_its_error(common, capsys):
     assert "frame.infinite_target" in error_of(["in.parquet", *common, "--output", "out.parquet"], capsys)
     assert not list(Path().glob("*out.parquet*")), "no file is left half-written"
     more = ["--on-error", "column", "--output", "out.parquet"]
-    assert main(["forecast", "in.parquet", *common, *more, "--freq", "D"]) == 0
+    assert main(["forecast", "in.parquet", *common, *more]) == 0
     answer = pd.read_parquet("out.parquet")
     assert answer.loc[answer["error"].notna(), "item_id"].tolist() == ["s004"]
     assert len(answer) == 9 * 3 + 1

@@ -49,7 +49,9 @@ def _infer(forecaster: Forecaster, path: Path) -> str | int:
     first = next(read_parts(path, columns, id_column, ROWS_LOOKED_AT), None)
     if first is None:
         raise FrameError(f"{path} has no rows", code="frame.empty", hint="leave it out")
+    keys = [id_column, forecaster.timestamp_column]  # other faults of single items are for the forecast to tell
+    sound = first.dropna(subset=keys).drop_duplicates(keys).assign(**{columns[2]: 0.0})
     panel = normalize_targets(
-        first, id_column=id_column, timestamp_column=forecaster.timestamp_column, target=columns[2]
+        sound, id_column=id_column, timestamp_column=forecaster.timestamp_column, target=columns[2]
     )
     return panel.freq if panel.freq is not None else int(panel.grid.step)
