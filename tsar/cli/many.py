@@ -101,6 +101,7 @@ def _run_here(shards: list[Shard], forecaster: Any, *, raise_errors: bool) -> in
 def _make_worker(options: argparse.Namespace, first: Path) -> Any:
     """Return the forecaster of all parts; what is not given about the time axis comes from the first part."""
     from tsar.distributed.partition import make_worker
+    from tsar.distributed.shards import columns_of, require_columns
     from tsar.distributed.time_axis import settle_time_axis
 
     if options.forecaster:
@@ -116,6 +117,7 @@ def _make_worker(options: argparse.Namespace, first: Path) -> Any:
         forecaster = make_forecaster(options)
     if options.adapter:
         forecaster.load_adapter(options.adapter)
+    require_columns(first, columns_of(forecaster))
     return make_worker(settle_time_axis(forecaster, first))
 
 
