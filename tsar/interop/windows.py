@@ -16,6 +16,7 @@ from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
 from tsar.types import FloatArray
 
+ROWS = 32  # of a batch
 LEAST_SCALE = 1e-12  # of the largest value: below this a window counts as constant
 
 
@@ -90,10 +91,14 @@ class WindowRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         """Window and median forecast (n, L + F), and the forecast (n, F), standardised."""
         model = load_model(self.model, resolve_device(self.device))
         num_rows, length = X.shape
-        offsets = np.arange(num_rows + 1, dtype=np.int64) * length
+        # Full batches of one size: products of another size differ in the last bits, and a row's answer must not depend
+        # on the rows beside it.
+        whole = np.pad(X, ((0, -num_rows % ROWS), (0, 0)))
+        offsets = np.arange(len(whole) + 1, dtype=np.int64) * length
         quantiles = decode_panel(
-            model, X.ravel(), offsets, self.num_outputs_, context_lengths=[model.config.context_length]
-        )
+            model, whole.ravel(), offsets, self.num_outputs_, context_lengths=[model.config.context_length],
+            rows_per_batch=ROWS,
+        )[:num_rows]  # fmt: skip
         forecast = (quantiles[..., quantiles.shape[-1] // 2] - center) / scale
         return np.hstack([(X - center) / scale, forecast]), forecast
 
