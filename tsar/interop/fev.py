@@ -41,9 +41,7 @@ def run_task(task: Any, model: Any = "tsar-tiny", **options: Any) -> Predictions
     if not isinstance(task, fev.Task):
         raise BenchmarkError(f"run_task needs a fev.Task, got {type(task).__name__}.", code="benchmark.bad_set")
     levels = [float(level) for level in task.quantile_levels]
-    forecaster = Forecaster(
-        model, prediction_length=task.horizon, quantile_levels=sorted({0.5, *levels}), freq=task.freq, **options
-    )
+    forecaster = Forecaster(model, prediction_length=task.horizon, quantile_levels=sorted({0.5, *levels}), **options)
     windows = []
     for window in task.iter_windows():
         past, _ = window.get_input_data()

@@ -37,6 +37,13 @@ class TsarForecaster(BaseForecaster):  # type: ignore[misc]
         The fitted forecaster.
     pretrained_model_ : Decoder
         The tuned decoder, after ``pretrain`` only.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from tsar.interop.sktime import TsarForecaster
+    >>> TsarForecaster().fit(load_airline()).predict(fh=[1, 2, 3]).shape
+    (3,)
     """
 
     _tags: ClassVar[dict[str, Any]] = {
