@@ -31,7 +31,7 @@ LAYERS = (
     ("backtest_result",),
     ("backtesting",),
     ("conformal",),
-    ("registry",),
+    ("registry", "upgrade"),
     ("hub",),
     ("inference", "tuning", "mixing", "related", "channels"),
     ("options", "saved"),

@@ -12,6 +12,7 @@ from tsar.model.decoder import Decoder
 from tsar.model.files import model_files, read_decoder
 from tsar.registry import find_model
 from tsar.storage import MANIFEST, make_manifest, read_folder
+from tsar.upgrade import upgrade_files
 
 
 def load_model(model: str | Path | Decoder, device: str | torch.device = "cpu") -> Decoder:
@@ -79,7 +80,7 @@ def _load_cached(folder: str, device: str) -> Decoder:
 
 def load_release(folder: Path) -> Decoder:
     """Read a release folder from disk after checking every hash."""
-    return read_decoder(read_folder(folder), str(folder))
+    return read_decoder(upgrade_files(read_folder(folder)), str(folder))
 
 
 def release_files(model: str | Path | Decoder) -> dict[str, bytes]:

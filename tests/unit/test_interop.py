@@ -1,0 +1,158 @@
+"""Adapters forecast the numbers of the Forecaster, and the other libraries' metrics are ours."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from tsar import Forecaster
+from tsar.errors import FrameError, MissingDependencyError, OptionError
+from tsar.interop.dependency import require
+from tsar.interop.nixtla import TsarNixtla
+from tsar.interop.windows import WindowRegressor
+from tsar.metrics import mean_absolute_scaled_error, seasonal_error, weighted_quantile_loss
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using `json`-module:UserWarning")  # GluonTS without orjson
+
+AHEAD, SEASON = 6, 7
+LEVELS = [0.1, 0.5, 0.9]
+CLOSE = {"rel": 1e-6}
+
+
+def long_frame(names=("item_id", "timestamp", "target"), length=90, items=4):
+    rng = np.random.default_rng(0)
+    stamps = pd.date_range("2024-01-01", periods=length, freq="D")
+    parts = []
+    for item in range(items):
+        values = 10 + item + np.sin(2 * np.pi * np.arange(length) / SEASON) + 0.3 * rng.normal(size=length)
+        parts.append(pd.DataFrame(dict(zip(names, (f"s{item}", stamps, values), strict=True))))
+    return pd.concat(parts, ignore_index=True)
+
+
+def split(frame, item="item_id"):
+    from_end = frame.groupby(item).cumcount(ascending=False)
+    return frame[from_end >= AHEAD], frame[from_end < AHEAD]
+
+
+def our_scores(past, future, quantiles):
+    actual = future["target"].to_numpy().reshape(-1, AHEAD)
+    scales = np.array([seasonal_error(part.to_numpy(), SEASON) for _, part in past.groupby("item_id")["target"]])
+    return mean_absolute_scaled_error(actual, quantiles[..., 1], scales), weighted_quantile_loss(
+        actual, quantiles, LEVELS
+    )
+
+
+@parametrize_with_checks([WindowRegressor()])
+def test_scikit_learn_checks_of_the_window_regressor(estimator, check):
+    check(estimator)
+
+
+def test_a_window_regressor_moves_with_its_rows():
+    X = long_frame()["target"].to_numpy().reshape(-1, 30)
+    model = WindowRegressor().fit(X[:, :24], X[:, 24:27])
+    np.testing.assert_allclose(model.predict(3 * X[:, :24] + 5), 3 * model.predict(X[:, :24]) + 5, rtol=1e-3)
+    with pytest.raises(OptionError, match="alpha"):
+        WindowRegressor(alpha=-1).fit(X[:, :24], X[:, 24])
+
+
+def test_gluonts_judges_the_numbers_of_the_forecaster(tmp_path):
+    from gluonts.dataset.split import split as gluonts_split
+    from gluonts.ev.metrics import MASE, MeanWeightedSumQuantileLoss
+    from gluonts.model import evaluate_model
+    from gluonts.model.predictor import Predictor
+
+    from tsar.interop.gluonts import TsarPredictor
+
+    frame = long_frame()
+    past, future = split(frame)
+    entries = [
+        {"start": part["timestamp"].iloc[0], "target": part["target"].to_numpy(), "item_id": name}
+        for name, part in frame.groupby("item_id")
+    ]
+    data = [{**entry, "start": pd.Period(entry["start"], "D")} for entry in entries]
+    _, template = gluonts_split(data, offset=-AHEAD)
+    predictor = TsarPredictor(AHEAD, quantile_levels=LEVELS)
+    (tmp_path / "p").mkdir()
+    predictor.serialize(tmp_path / "p")
+    again = Predictor.deserialize(tmp_path / "p")
+    assert again == predictor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = evaluate_model(
+            again, template.generate_instances(AHEAD), axis=None, seasonality=SEASON,
+            metrics=[MASE(forecast_type="0.5"), MeanWeightedSumQuantileLoss(quantile_levels=LEVELS)],
+        )  # fmt: skip
+    quantiles = Forecaster(prediction_length=AHEAD, quantile_levels=LEVELS).predict_quantiles(past).quantiles
+    ours = our_scores(past, future, quantiles)
+    assert theirs["MASE[0.5]"].item() == pytest.approx(ours[0], **CLOSE)
+    assert theirs["mean_weighted_sum_quantile_loss"].item() == pytest.approx(ours[1], **CLOSE)
+    with pytest.raises(FrameError, match="one series"):
+        next(iter(predictor.predict([{"start": pd.Period("2024-01-01", "D"), "target": np.zeros((2, 9))}])))
+
+
+def test_a_fev_task_scores_the_numbers_of_the_forecaster(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    fev = pytest.importorskip("fev")
+    import datasets
+
+    from tsar.interop.fev import run_task
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    frame = long_frame()
+    rows = [
+        {"id": name, "timestamp": part["timestamp"].to_numpy(), "target": part["target"].to_numpy()}
+        for name, part in frame.groupby("item_id")
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "days.parquet")
+    task = fev.Task(
+        dataset_path=str(tmp_path / "days.parquet"), horizon=AHEAD, seasonality=SEASON, quantile_levels=LEVELS,
+        eval_metric="MASE", extra_metrics=["WQL", "SQL"],
+    )  # fmt: skip
+    theirs = task.evaluation_summary(run_task(task), model_name="tsar")
+    past, future = split(frame)
+    quantiles = Forecaster(prediction_length=AHEAD, quantile_levels=LEVELS).predict_quantiles(past).quantiles
+    mase, wql = our_scores(past, future, quantiles)
+    assert theirs["MASE"] == pytest.approx(mase, **CLOSE)
+    assert theirs["WQL"] == pytest.approx(wql, **CLOSE)
+
+
+def test_nixtla_columns_and_utilsforecast_scores():
+    from functools import partial
+
+    from utilsforecast.evaluation import evaluate
+    from utilsforecast.losses import mase
+
+    frame = long_frame(("unique_id", "ds", "y"))
+    past, future = split(frame, "unique_id")
+    model = TsarNixtla()
+    answer = model.forecast(past, AHEAD, level=[80])
+    assert list(answer) == ["unique_id", "ds", "tsar", "tsar-lo-80", "tsar-hi-80"]
+    ours = Forecaster(prediction_length=AHEAD, quantile_levels=LEVELS).predict_quantiles(
+        past.set_axis(["item_id", "timestamp", "target"], axis=1)
+    )
+    np.testing.assert_allclose(answer["tsar-hi-80"], ours.quantiles[..., 2].ravel())
+    scores = evaluate(future.merge(answer), [partial(mase, seasonality=SEASON)], train_df=past, level=[80])
+    names = {"unique_id": "item_id", "ds": "timestamp", "y": "target"}
+    expected, _ = our_scores(past.rename(columns=names), future.rename(columns=names), ours.quantiles)
+    assert scores["tsar"].mean() == pytest.approx(expected, **CLOSE)
+    windows = model.cross_validation(frame, AHEAD, n_windows=2, step_size=3, level=[80])
+    assert len(windows) == 4 * 2 * AHEAD
+    last = windows[windows["cutoff"] == windows["cutoff"].max()]
+    np.testing.assert_allclose(last["tsar"], answer["tsar"], rtol=1e-5)
+    with pytest.raises(FrameError, match="no history"):
+        model.cross_validation(frame, 80, n_windows=2)
+    with pytest.raises(OptionError, match="between 0 and 100"):
+        model.forecast(past, AHEAD, level=[100])
+
+
+def test_what_is_missing_is_named_with_the_pip_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sktime", None)
+    with pytest.raises(MissingDependencyError, match=r"tsar-forecast\[sktime\]") as caught:
+        require("sktime", "sktime")
+    assert caught.value.code == "dependency.missing"
+    assert Path(require("json", "x").__file__).is_file()
