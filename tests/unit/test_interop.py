@@ -46,6 +46,7 @@ def our_scores(past, future, quantiles):
     )
 
 
+@pytest.mark.slow
 @parametrize_with_checks([WindowRegressor()])
 def test_scikit_learn_checks_of_the_window_regressor(estimator, check):
     check(estimator)
@@ -83,7 +84,7 @@ def test_gluonts_judges_the_numbers_of_the_forecaster(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = evaluate_model(
-            again, template.generate_instances(AHEAD), axis=None, seasonality=SEASON,
+            again, test_data=template.generate_instances(AHEAD), axis=None, seasonality=SEASON,
             metrics=[MASE(forecast_type="0.5"), MeanWeightedSumQuantileLoss(quantile_levels=LEVELS)],
         )  # fmt: skip
     quantiles = Forecaster(prediction_length=AHEAD, quantile_levels=LEVELS).predict_quantiles(past).quantiles
@@ -119,6 +120,19 @@ def test_a_fev_task_scores_the_numbers_of_the_forecaster(tmp_path, monkeypatch):
     mase, wql = our_scores(past, future, quantiles)
     assert theirs["MASE"] == pytest.approx(mase, **CLOSE)
     assert theirs["WQL"] == pytest.approx(wql, **CLOSE)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_sktime_checks_of_the_forecaster():
+    pytest.importorskip("sktime")
+    from sktime.utils.estimator_checks import check_estimator
+
+    from tsar.interop.sktime import TsarForecaster
+
+    results = check_estimator(TsarForecaster, raise_exceptions=False, verbose=False)
+    assert [name for name, outcome in results.items() if outcome != "PASSED"] == []
+    assert len(results) > 700
 
 
 def test_nixtla_columns_and_utilsforecast_scores():

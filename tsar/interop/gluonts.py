@@ -1,7 +1,5 @@
 """A GluonTS predictor: datasets of ``start`` and ``target`` in, a `QuantileForecast` for each entry out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -38,7 +36,7 @@ class TsarPredictor(RepresentablePredictor):  # type: ignore[misc]
         Entries that are forecast together. The numbers do not depend on it beyond rounding.
     """
 
-    @validated()  # type: ignore[untyped-decorator]
+    @validated()  # type: ignore[no-untyped-call, untyped-decorator]  # it reads the annotations: no lazy ones here
     def __init__(
         self,
         prediction_length: int,

@@ -78,7 +78,7 @@ class TsarNixtla:
         wanted = [ID, TIME, TARGET, *covariates]
         known = df[[name for name in wanted if name in df.columns]]
         answer = forecaster.fit(known).predict(future_df=X_df)
-        result = answer[[ID, TIME]].copy()
+        result: pd.DataFrame = answer[[ID, TIME]].copy()
         result[self.alias] = answer["predictions"]
         for name, quantile in quantiles.items():
             result[f"{self.alias}-{name}"] = answer[str(quantile)]

@@ -115,7 +115,7 @@ class TsarForecaster(BaseForecaster):  # type: ignore[misc]
         """Quantiles (steps of `fh`, levels)."""
         steps = np.asarray(fh.to_relative(self.cutoff)).astype(np.int64)
         horizon, future = int(steps.max()), None
-        covariates = self.forecaster_.future_covariates
+        covariates: list[str] = list(self.forecaster_.future_covariates)
         if covariates:
             panel = self.forecaster_.panel_
             stamps = panel.future_timestamps(horizon)
