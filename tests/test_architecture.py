@@ -41,6 +41,7 @@ LAYERS = (
     ("benchmark",),
     ("ranking",),
     ("reporting",),
+    ("serving",),
     ("doctor",),
     ("cli",),
 )
