@@ -57,8 +57,21 @@ class Bounds(_Strict):
     closed: Literal["auto"] | None = None
 
 
+EXAMPLE = {
+    "data": {
+        "item_id": ["a"] * 8 + ["b"] * 4,
+        "timestamp": [f"2024-01-{day:02}" for day in (*range(1, 9), *range(5, 9))],
+        "target": [3.0, 4.5, 6.0, None, 3.0, 4.5, 6.0, 8.0, 20.0, 21.0, 23.0, 22.0],
+    },
+    "prediction_length": 3,
+    "quantile_levels": [0.1, 0.5, 0.9],
+}
+
+
 class ForecastRequest(_Strict):
     """A panel, and what to say about its future."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     data: Annotated[list[Record], Field(min_length=1)] | Columns = Field(description="rows, or columns")
     prediction_length: int | None = Field(None, ge=1, description="steps ahead; null: one season of the frequency")
