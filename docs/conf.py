@@ -35,6 +35,7 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_use_param = False  # parameters that share a description stay together
 napoleon_attr_annotations = False
 
 html_theme = "furo"

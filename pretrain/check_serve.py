@@ -124,8 +124,8 @@ def main() -> None:
             together = options.requests / (batches(port) - before)
             rate = options.requests / seconds
             print(
-                f"| {clients} | {rate:.1f} | {rate * ITEMS:.0f} | {np.median(times):.0f} | {np.percentile(times, 95):.0f} "
-                f"| {together:.1f} | {lost} | {worst_difference(results, expected):.1e} |",
+                f"| {clients} | {rate:.1f} | {rate * ITEMS:.0f} | {np.median(times):.0f} "
+                f"| {np.percentile(times, 95):.0f} | {together:.1f} | {lost} | {worst_difference(results, expected):.1e} |",
                 flush=True,
             )
     finally:
