@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -57,7 +57,7 @@ class Bounds(_Strict):
     closed: Literal["auto"] | None = None
 
 
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "data": {
         "item_id": ["a"] * 8 + ["b"] * 4,
         "timestamp": [f"2024-01-{day:02}" for day in (*range(1, 9), *range(5, 9))],
