@@ -93,7 +93,11 @@ def _aggregate(path: Path) -> str:
 
 def make_examples() -> str:
     """The scripts of `examples/`, as they are."""
-    lines = ["# Examples", "", "Each is run by the tests. The notebooks are in `examples/` as well."]
+    lines = [
+        "# Examples",
+        "",
+        "Each is run by the tests. Two notebooks lie beside them: `quickstart.ipynb`, `covariates_and_backtest.ipynb`.",
+    ]
     for path in sorted((ROOT / "examples").glob("*.py")):
         text = path.read_text()
         title = path.stem[3:].replace("_", " ").capitalize()
