@@ -21,7 +21,7 @@ from tsar import Forecaster, backtest
 from tsar.errors import TsarWarning
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "dev_eval"
-KINDS = ("related", "group", "pca", "linear", "vae")
+KINDS = ("related", "group", "attention", "pca", "linear", "vae")
 MACRO = ["realgdp", "realcons", "realinv", "realdpi", "unemp", "infl", "tbilrate"]
 
 

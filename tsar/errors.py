@@ -28,6 +28,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "frame.infinite_target": "a target value is infinite",
         "frame.gap": "rows are missing and gaps='raise' refuses to insert them",
         "frame.too_many_gaps": "closing the gaps would need far more rows than were given",
+        "frame.scattered_rows": "the rows of an item of a large file do not lie together",
         "frame.no_members": "no series of the frame can be used to generate from",
         # covariates
         "covariate.missing_future": "future covariates are named but future_df was not given",

@@ -54,8 +54,9 @@ def progress_bar(
     """
     disable = None if show is None else not show
     return tqdm(
-        iterable, total=total, desc=desc, unit=unit, initial=initial, delay=delay, disable=disable, dynamic_ncols=True
-    )
+        iterable, total=total, desc=desc, unit=unit, initial=initial, delay=delay, disable=disable, dynamic_ncols=True,
+        leave=None,  # a bar below another one vanishes when it is done
+    )  # fmt: skip
 
 
 def log_to_terminal(level: int = logging.INFO) -> None:

@@ -209,6 +209,15 @@ def test_embed_impute_and_detect_equal_python(table, tiny_release):
     assert len(pd.read_csv("x.csv")) == len(intervals)
 
 
+def test_explain_equals_python(table, tiny_release, tmp_path):
+    table.to_csv("in.csv", index=False)
+    options = ["--model", tiny_release, "--prediction-length", 5, "--segments", 3, "--blocks", 2]
+    assert run("explain", "in.csv", *options, "--output", "w.csv", "--plot", "w.png") == 0
+    forecaster = tsar.Forecaster(tiny_release, prediction_length=5).fit(table)
+    same_table(pd.read_csv("w.csv", **READ), tsar.explain(forecaster, segments=3, blocks=2))
+    assert (tmp_path / "w.png").stat().st_size > 10_000
+
+
 def test_the_report_states_its_command(table, tiny_release, tmp_path):
     options = ["--model", tiny_release, "--prediction-length", 5, "--windows", 1, "--against", "seasonal-naive"]
     assert run("report", "in.csv", *options, "--output", "r.html", "--title", "a b") == 0

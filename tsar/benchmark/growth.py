@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from tsar.benchmark.picture import COLORS, FAINT
 from tsar.benchmark.speed import Work, make_series_frame, median_seconds
 from tsar.forecaster import Forecaster
 from tsar.model.decoder import Decoder
-from tsar.types import PathLike
 
 CENTRE = Work(batch=32, context_length=512, prediction_length=64)
 STEPS = {
@@ -23,7 +23,7 @@ STEPS = {
 NAMES = {"batch": "series", "context_length": "points of each", "prediction_length": "steps ahead"}
 
 
-def measure_growth(model: PathLike | Decoder = "tsar-tiny", *, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
+def measure_growth(model: str | Path | Decoder = "tsar-tiny", *, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
     """Time `Forecaster.predict` along each axis from `CENTRE`.
 
     Returns
@@ -37,7 +37,7 @@ def measure_growth(model: PathLike | Decoder = "tsar-tiny", *, repeats: int = 3,
             work = replace(CENTRE, **{axis: value})
             frame = make_series_frame(work, seed)
             forecaster = Forecaster(model, prediction_length=work.prediction_length)
-            seconds = median_seconds(lambda forecaster=forecaster, frame=frame: forecaster.predict(frame), repeats)  # type: ignore[misc]
+            seconds = median_seconds(partial(forecaster.predict, frame), repeats)
             rows.append({"axis": axis, "value": value, "seconds": seconds})
     return pd.DataFrame(rows)
 

@@ -53,7 +53,8 @@ def _make_bolt(sizes: dict[str, int]) -> Forecast:
             code="dependency.missing",
             hint="pip install chronos-forecasting",
         ) from error
-    config = T5Config(
+    make_config: Any = T5Config  # without exact types
+    config = make_config(
         **sizes, vocab_size=2, d_kv=64, is_gated_act=False, feed_forward_proj="relu", dense_act_fn="relu",
         pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, reg_token_id=1, tie_word_embeddings=False,
     )  # fmt: skip

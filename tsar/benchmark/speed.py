@@ -11,11 +11,14 @@ import pstats
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.base import clone
 from torch.utils.flop_counter import FlopCounterMode
 
 from tsar.benchmark.peers import make_peer
@@ -25,7 +28,7 @@ from tsar.forecaster import Forecaster
 from tsar.frame import make_forecast_frame, normalize_targets
 from tsar.hub import load_model
 from tsar.model.decoder import Decoder
-from tsar.types import FloatArray, PathLike
+from tsar.types import FloatArray
 from tsar.windows import make_batches
 
 STAGES = ("frame -> series", "windows", "tokens", "model", "distribution", "-> frame")
@@ -79,29 +82,19 @@ class Speed:
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
-        lines = [
-            "| series x points -> steps | what | ms | series/s | of peak | x peer |",
-            "|---|---|---:|---:|---:|---:|",
-        ]
-        for row in self.table.itertuples():
-            cells = (
-                f"{row.milliseconds:.1f}",
-                f"{row.series_per_second:.0f}",
-                _share(row.utilisation),
-                _ratio(row.times_peer),
-            )
-            lines.append(f"| {row.work} | {row.what} | " + " | ".join(cells) + " |")
+        lines = ["| series x points -> steps | what | ms | series/s | of peak | x peer |", "|---|---|" + "---:|" * 4]
+        for work, what, *numbers in self.table.to_numpy().tolist():
+            milliseconds, rate, utilisation, ratio = map(float, numbers)
+            cells = (work, what, f"{milliseconds:.1f}", f"{rate:.0f}", _percent(utilisation), _ratio(ratio))
+            lines.append("| " + " | ".join(cells) + " |")
         lines += ["", "| stage | share of predict |", "|---|---:|"]
         lines += [f"| {name} | {100 * share:.1f} % |" for name, share in self.stages.items()]
-        lines += [
-            "",
-            f"Peak of a matrix product: {self.peak / 1e9:.0f} GFLOP/s, {self.threads} threads, torch {torch.__version__}.",
-        ]
-        return "\n".join(lines)
+        peak = f"Peak of a matrix product: {self.peak / 1e9:.0f} GFLOP/s"
+        return "\n".join([*lines, "", f"{peak}, {self.threads} threads, torch {torch.__version__}."])
 
 
 def measure_speed(
-    model: PathLike | Decoder = "tsar-tiny",
+    model: str | Path | Decoder = "tsar-tiny",
     *,
     works: Sequence[Work] = WORKS,
     peers: Sequence[str] = (),
@@ -153,10 +146,8 @@ def measure_peak(repeats: int = 15) -> float:
     best = 0.0
     for rows, inner, columns in MATRICES:
         left, right = torch.randn(rows, inner), torch.randn(inner, columns)
-        best = max(
-            best,
-            2 * rows * inner * columns / min(_times({"product": lambda a=left, b=right: a @ b}, repeats)["product"]),
-        )
+        seconds = _times({"product": partial(torch.mm, left, right)}, repeats)["product"]
+        best = max(best, 2 * rows * inner * columns / min(seconds))
     return best
 
 
@@ -165,9 +156,9 @@ def make_series(work: Work, seed: int = 0) -> FloatArray:
     rng = np.random.default_rng(seed)
     shape = (work.batch, work.context_length)
     day = np.sin(2 * np.pi * (np.arange(shape[1]) / 24 + rng.random((shape[0], 1))))
-    return (
-        rng.uniform(0.5, 3, (shape[0], 1)) * day + 0.1 * rng.normal(size=shape).cumsum(1) + 0.3 * rng.normal(size=shape)
-    )
+    level, noise = 0.1 * rng.normal(size=shape).cumsum(1), 0.3 * rng.normal(size=shape)
+    series: FloatArray = rng.uniform(0.5, 3, (shape[0], 1)) * day + level + noise
+    return series
 
 
 def make_series_frame(work: Work, seed: int = 0) -> pd.DataFrame:
@@ -187,7 +178,7 @@ def stage_shares(forecaster: Forecaster, df: pd.DataFrame) -> pd.Series:
 
     def spent(function: Callable[..., Any]) -> float:
         code = inspect.unwrap(function).__code__
-        return found.get((code.co_filename, code.co_firstlineno, code.co_name), 0.0)
+        return float(found.get((code.co_filename, code.co_firstlineno, code.co_name), 0.0))
 
     decoder = forecaster.released_decoder()
     seconds = {
@@ -213,15 +204,14 @@ def _measure_work(
     series, frame = make_series(work, seed), make_series_frame(work, seed)
     values, offsets = series.reshape(-1), np.arange(work.batch + 1) * work.context_length
     horizon, context = work.prediction_length, [decoder.config.context_length]
-    plain = Forecaster(decoder, prediction_length=horizon, symmetrize=False)
-    contestants: dict[str, Callable[[], object]] = {
-        "model": lambda: decode_panel(decoder, values, offsets, horizon, context_lengths=context),
-        "predict, one pass": lambda: plain.predict(frame),
-        "predict": lambda: Forecaster(decoder, prediction_length=horizon).predict(frame),
+    forecaster = Forecaster(decoder, prediction_length=horizon)
+    ours: dict[str, Callable[[], object]] = {
+        "model": partial(decode_panel, decoder, values, offsets, horizon, context_lengths=context),
+        "predict, one pass": partial(clone(forecaster).set_params(symmetrize=False).predict, frame),
+        "predict": partial(forecaster.predict, frame),
     }
-    for name, forecast in peers.items():
-        contestants[name] = lambda forecast=forecast: forecast(series, horizon)  # type: ignore[misc]
-    operations = {name: _count_operations(contestants[name]) for name in ("model", "predict, one pass", "predict")}
+    contestants = ours | {name: partial(forecast, series, horizon) for name, forecast in peers.items()}
+    operations = {name: _count_operations(call) for name, call in ours.items()}
     seconds = {name: float(np.median(times)) for name, times in _times(contestants, repeats).items()}
     first_peer = next(iter(peers), None)
     return [
@@ -266,7 +256,7 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _share(value: float) -> str:
+def _percent(value: float) -> str:
     return "-" if np.isnan(value) else f"{100 * value:.0f} %"
 
 

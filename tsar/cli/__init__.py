@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tsar import __version__
-from tsar.cli import backtesting, forecasting, installation, reporting, serving, speed, tasks, training
+from tsar.cli import backtesting, explaining, forecasting, installation, reporting, serving, speed, tasks, training
 from tsar.errors import TsarError, TsarWarning
 
 COMMANDS = (
@@ -27,6 +27,7 @@ COMMANDS = (
     tasks.add_impute,
     tasks.add_detect,
     tasks.add_embed,
+    explaining.add_explain,
     reporting.add_report,
     serving.add_serve,
     backtesting.add_benchmark,

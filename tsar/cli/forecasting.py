@@ -16,6 +16,7 @@ from tsar.cli.files import (
     validate_output,
     write_table,
 )
+from tsar.cli.many import add_many, forecast_many, forecast_streamed, is_many, is_streamed
 from tsar.cli.options import (
     WITH_OPTIONS,
     add_calibration,
@@ -50,13 +51,16 @@ def add_forecast(commands: Any, common: argparse.ArgumentParser) -> None:
         "forecast",
         parents=[common],
         **WITH_OPTIONS,
-        help="forecast every series of a CSV or parquet file",
-        description="Forecast every series of a CSV or parquet file with one row per item and timestamp.",
-        epilog="example:\n  tsar forecast sales.csv --prediction-length 24 --output forecast.csv --plot forecast.png",
+        help="forecast every series of a CSV or parquet file, or of many files",
+        description="Forecast every series of a CSV or parquet file with one row per item and timestamp.\n"
+        "Several parquet files, or folders of them, give a folder with one output each;\n"
+        "run again, those that are done are left alone.",
+        epilog="example:\n  tsar forecast sales.csv --prediction-length 24 --output forecast.csv --plot forecast.png\n"
+        "  tsar forecast big/*.parquet --engine ray --freq D --prediction-length 24 --output out/",
     )
-    parser.add_argument("input", type=Path, nargs="?", metavar="INPUT", help="table in long form, .csv or .parquet")
+    parser.add_argument("input", type=Path, nargs="*", metavar="INPUT", help="tables in long form, .csv or .parquet")
     parser.add_argument("--prediction-length", type=int, metavar="F", help="steps to forecast (default: one season)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help=".csv or .parquet; without it CSV is printed")
+    parser.add_argument("--output", type=Path, metavar="PATH", help=".csv or .parquet; without it CSV is printed")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="picture of the first items: .png, .pdf or .svg")
     add_levels(parser)
     add_calibration(parser)
@@ -72,6 +76,7 @@ def add_forecast(commands: Any, common: argparse.ArgumentParser) -> None:
     add_covariates(parser)
     add_future(parser)
     _add_adapting(parser)
+    add_many(parser)
     add_constraints(parser)
     add_tuning(parser, mode="zero_shot")
     parser.set_defaults(run=forecast, usage_error=parser.error, defaults=_defaults(parser))
@@ -91,6 +96,9 @@ def _defaults(parser: argparse.ArgumentParser) -> dict[str, Any]:
 
 def forecast(options: argparse.Namespace) -> int:
     """Carry out ``tsar forecast``."""
+    if is_many(options):
+        return forecast_many(options)
+    options.input = options.input[0] if options.input else None
     if options.input is None and options.forecaster is None:
         options.usage_error("the following arguments are required: INPUT (or --forecaster)")
     if options.input is None and options.plot is not None:
@@ -98,6 +106,8 @@ def forecast(options: argparse.Namespace) -> int:
     validate_input(options.input, options.future_df, options.examples)
     validate_output(options.output, TABLE_SUFFIXES)
     validate_output(options.plot, PLOT_SUFFIXES)
+    if is_streamed(options):
+        return forecast_streamed(options)
     forecaster, table = _saved_forecast(options) if options.forecaster else _new_forecast(options)
     future = None if options.future_df is None else read_table(options.future_df, forecaster.id_column)
     examples = None if options.examples is None else read_table(options.examples, forecaster.id_column)

@@ -34,11 +34,19 @@ def rotary_table(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor,
     return angle.cos(), angle.sin()
 
 
-def apply_rotary(x_BHTK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the pairs (first half, second half) of each head by the angle of its position."""
-    left, right = x_BHTK.chunk(2, dim=-1)
-    cos, sin = cos.to(x_BHTK.dtype), sin.to(x_BHTK.dtype)
-    return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
+def apply_rotary(x_BTHK: Tensor, cos: Tensor, sin: Tensor, gain_HK: Tensor) -> Tensor:
+    """Multiply heads by their gains and rotate their pairs (first half, second half) by the angle of the position."""
+    half, gain_HK = x_BTHK.shape[-1] // 2, gain_HK.to(x_BTHK.dtype)
+    cos, sin = cos.to(x_BTHK.dtype).unsqueeze(-2), sin.to(x_BTHK.dtype).unsqueeze(-2)
+    stays_THK = torch.cat([cos, cos], -1) * gain_HK
+    crosses_THK = torch.cat([-sin, sin], -1) * gain_HK.roll(half, -1)
+    return x_BTHK * stays_THK + x_BTHK.roll(half, -1) * crosses_THK
+
+
+def normalize_heads(x_BTHK: Tensor, eps: float) -> Tensor:
+    """Divide every head by its root mean square; `RMSNorm` without the gain, which `apply_rotary` brings."""
+    norm = torch.linalg.vector_norm(x_BTHK, dim=-1, keepdim=True, dtype=torch.float32)
+    return x_BTHK * torch.rsqrt(norm * norm / x_BTHK.shape[-1] + eps).to(x_BTHK.dtype)
 
 
 class Attention(nn.Module):
@@ -70,10 +78,7 @@ class Attention(nn.Module):
         """
         batch, tokens, _ = x_BTD.shape
         asking = tokens if last is None else last
-        q_BHTK, k_BGTK, v_BGTK = self._project(x_BTD, asking)
-        normal_q_BHTK = self.query_norm(q_BHTK)
-        q_BHTK = apply_rotary(normal_q_BHTK, *(table[-asking:] for table in rotary))
-        k_BGTK = apply_rotary(self.key_norm(k_BGTK), *rotary)
+        q_BHTK, k_BGTK, v_BGTK, normal_q_BHTK = self._project(x_BTD, rotary, asking)
         if cache is not None:
             k_BGTK, v_BGTK = cache.append(k_BGTK, v_BGTK)
         if asking < tokens:
@@ -84,24 +89,34 @@ class Attention(nn.Module):
             enable_gqa=self.num_heads != self.num_kv_heads,
         )  # fmt: skip
         if self.prompt is not None:
-            mixed = mixed + self.prompt(normal_q_BHTK)
+            mixed = mixed + self.prompt(normal_q_BHTK * self.query_norm.weight)
         written: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, asking, -1))
         return written
 
-    def _project(self, x_BTD: Tensor, asking: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of the `asking` last tokens, keys and values of all."""
-
-        def by_head(projected: Tensor) -> Tensor:
-            return projected.view(*projected.shape[:2], -1, self.head_dim).transpose(1, 2)
-
-        if asking == x_BTD.shape[1]:
-            everything = by_head(self.query_key_value(x_BTD))
-            q_BHTK, kv = everything[:, : self.num_heads], everything[:, self.num_heads :]
+    def _project(
+        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], asking: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries of the `asking` last tokens, keys and values of all; and the queries before gain and rotation."""
+        heads, groups, eps = self.num_heads, self.num_kv_heads, self.query_norm.eps
+        gain_HK, gain_GK = self.query_norm.weight.expand(heads, -1), self.key_norm.weight.expand(groups, -1)
+        if asking == x_BTD.shape[1]:  # queries and keys in one go
+            qkv_BTHK = self._by_head(self.query_key_value(x_BTD))
+            normal = normalize_heads(qkv_BTHK[:, :, : heads + groups], eps)
+            turned = apply_rotary(normal, *rotary, torch.cat([gain_HK, gain_GK])).transpose(1, 2)
+            q_BHTK, k_BGTK = turned[:, :heads], turned[:, heads:]
+            normal_q, v_BTGK = normal[:, :, :heads], qkv_BTHK[:, :, heads + groups :]
         else:
-            weight, width = self.query_key_value.weight, self.num_heads * self.head_dim
-            q_BHTK, kv = by_head(F.linear(x_BTD[:, -asking:], weight[:width])), by_head(F.linear(x_BTD, weight[width:]))
-        k_BGTK, v_BGTK = kv.chunk(2, dim=1)
-        return q_BHTK, k_BGTK, v_BGTK
+            weight, width = self.query_key_value.weight, heads * self.head_dim
+            normal_q = normalize_heads(self._by_head(F.linear(x_BTD[:, -asking:], weight[:width])), eps)
+            kv_BTGK = self._by_head(F.linear(x_BTD, weight[width:]))
+            cos, sin = (table[-asking:] for table in rotary)
+            q_BHTK = apply_rotary(normal_q, cos, sin, gain_HK).transpose(1, 2)
+            normal_k, v_BTGK = normalize_heads(kv_BTGK[:, :, :groups], eps), kv_BTGK[:, :, groups:]
+            k_BGTK = apply_rotary(normal_k, *rotary, gain_GK).transpose(1, 2)
+        return q_BHTK, k_BGTK, v_BTGK.transpose(1, 2), normal_q.transpose(1, 2)
+
+    def _by_head(self, projected: Tensor) -> Tensor:
+        return projected.view(*projected.shape[:2], -1, self.head_dim)
 
 
 def _mask_of_last(mask: Tensor | None, asking: int, k_BGTK: Tensor) -> Tensor | None:
