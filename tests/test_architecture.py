@@ -14,7 +14,7 @@ PACKAGE = ROOT / "tsar"
 
 # One import direction: a module may import what stands in its own line or above.
 LAYERS = (
-    ("errors", "types", "logging"),
+    ("errors", "types", "logging", "deprecation"),
     ("storage",),
     ("freq",),
     ("frame",),
@@ -41,6 +41,7 @@ LAYERS = (
     ("benchmark",),
     ("ranking",),
     ("reporting",),
+    ("serving",),
     ("doctor",),
     ("cli",),
 )
@@ -66,7 +67,7 @@ PANDAS_ALLOWED = {
     "tasks",
 }
 PANDAS_LAZILY = {"cli", "doctor"}
-TORCH_NEVER = {"errors", "types", "logging", "storage", "freq", "frame", "registry"}
+TORCH_NEVER = {"errors", "types", "logging", "deprecation", "storage", "freq", "frame", "registry"}
 TORCH_LAZILY = {"cli", "doctor"}
 MAY_PRINT = {"cli"}
 

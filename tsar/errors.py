@@ -85,6 +85,12 @@ CODES: Mapping[str, str] = MappingProxyType(
         "dependency.missing": "an optional package is not installed",
         "device.unavailable": "the device that was asked for is not there",
         "cli.bad_input": "the command line cannot use this input",
+        # serve: what the server answers besides the codes above
+        "serve.bad_request": "a request does not have the form that the server takes",
+        "serve.too_large": "a request asks for more than the limits of the server",
+        "serve.busy": "too many requests are waiting already",
+        "serve.closing": "the server is shutting down",
+        "serve.failed": "the server made a mistake",
     }
 )
 """Every error code and, in one line, what it means."""
@@ -190,6 +196,10 @@ class BenchmarkError(TsarError, ValueError):
 
 class MissingDependencyError(TsarError, ImportError):
     """An optional package is needed and not installed."""
+
+
+class ServeError(TsarError, RuntimeError):
+    """A request to the server cannot be answered."""
 
 
 class TsarWarning(UserWarning):

@@ -67,7 +67,7 @@ class Forecast:
         Raises
         ------
         OptionError
-        ``option.quantile_level`` for a level outside (0, 1), and for any but the known one if only one is known.
+            ``option.quantile_level`` for a level outside (0, 1), and for any but the known one if only one is known.
         """
         wanted = validate_levels(levels)
         exact = np.argmin(np.abs(self.levels[:, None] - wanted), axis=0)

@@ -27,6 +27,7 @@ BUILTINS = {
     "TrainingError": {RuntimeError},
     "BenchmarkError": {ValueError},
     "MissingDependencyError": {ImportError},
+    "ServeError": {RuntimeError},
 }
 CLASSES = [getattr(errors, name) for name in BUILTINS]
 

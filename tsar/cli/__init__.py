@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tsar import __version__
-from tsar.cli import backtesting, explaining, forecasting, installation, reporting, speed, tasks, training
+from tsar.cli import backtesting, explaining, forecasting, installation, reporting, serving, speed, tasks, training
 from tsar.errors import TsarError, TsarWarning
 
 COMMANDS = (
@@ -29,6 +29,7 @@ COMMANDS = (
     tasks.add_embed,
     explaining.add_explain,
     reporting.add_report,
+    serving.add_serve,
     backtesting.add_benchmark,
     speed.add_bench,
     training.add_pretrain,
