@@ -131,7 +131,7 @@ def load_manifest(path: str | Path) -> Manifest:
         if set(content) != {"sources", "format_version"} or content["format_version"] != FORMAT_VERSION:
             raise ValueError(f"expected format_version {FORMAT_VERSION} and sources")
         sources = tuple(_parse_source(entry) for entry in content["sources"])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CorpusError(f"{path} is not a corpus manifest: {error}.", code="corpus.bad_manifest") from error
     refuse_forbidden(source.name for source in sources)
     return Manifest(sources=sources)
