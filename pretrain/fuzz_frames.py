@@ -111,8 +111,8 @@ def make_case(seed, number):
         return case.kinds.setdefault(name, choices[place])
 
     pick("damage", list(DAMAGES), list(DAMAGES.values()))
-    rows = int(10 ** dice.uniform(0, 4 if dice.random() < 0.04 else 1.9))
-    items = min(int(dice.choice([1, 1, 2, 3, 4, 12])), max(1, 10_000 // rows))
+    rows = int(10 ** dice.uniform(0, 4 if dice.random() < 0.02 else 1.6))
+    items = min(int(dice.choice([1, 1, 1, 2, 3, 9])), max(1, 10_000 // rows))
     case.horizon = int(dice.choice([1, 2, 17, 64, AHEAD]))
     case.kinds["rows"] = "1-2" if rows < 3 else "3-9" if rows < 10 else "10-99" if rows < 100 else "100-10,000"
     case.grid = make_grid(case, pick, rows + AHEAD, dice)
@@ -316,6 +316,8 @@ def arrow_zone(zone):
 def contain(case, table, kind):
     """Put the table into a container; one whose library cannot hold it stays a pandas frame."""
     try:
+        if kind in ("polars", "lazy") and case.kinds.get("zone") == "+05:30" and "text" not in case.kinds["stamps"]:
+            raise TypeError("polars knows named zones only, and panics at others")
         if kind in ("polars", "lazy"):
             frame = pl.from_pandas(table)
             return frame.lazy() if kind == "lazy" else frame
@@ -378,7 +380,7 @@ def check_refusal(case, error):
         "frequency.cannot_infer",
         "frequency.out_of_range",
     )
-    fine = case.freq is None and allowed or error.code == "frequency.out_of_range"
+    fine = (case.freq is None and allowed) or error.code == "frequency.out_of_range"
     assert fine or not (case.is_clean and is_told and usable), f"refused a regular frame: {error}"
 
 
@@ -412,7 +414,7 @@ def check_answer(case, answer, result, id_column):
             continue
         assert np.isfinite(numbers[place]).all(), "not finite"
         assert (numbers[place][:, 2:] >= numbers[place][:, 1:-1]).all(), "crossing quantiles"
-        if known.nunique() == 1 and case.kinds["target"] not in ("float16",):
+        if known.nunique() == 1 and case.kinds["target"] not in ("float16", "decimal[pyarrow]"):
             assert (numbers[place] == known.iloc[0]).all(), (
                 f"a constant {known.iloc[0]!r} became {numbers[place].ravel()[:3]}"
             )
@@ -499,14 +501,16 @@ def fuzz(seed, numbers, sample=0):
     return counts, failures
 
 
-def fuzz_in_parts(seed, frames, sample, jobs):
-    """As `fuzz`, in parts of 500 that are told of as they end."""
+def fuzz_in_parts(seed, frames, sample, jobs, table):
+    """As `fuzz`, in parts of 500; the table is written after each."""
     parts = [(seed, range(first, min(first + 500, frames)), sample) for first in range(0, frames, 500)]
     counts, failures = collections.Counter(), []
     with multiprocessing.get_context("spawn").Pool(jobs, torch.set_num_threads, (1,)) as pool:
         for done, (found, failed) in enumerate(pool.imap(_fuzz_part, parts), 1):
             counts += found
             failures += failed
+            if table:
+                Path(table).write_text(make_table(counts) + "\n")
             print(f"{done} of {len(parts)} parts", *failed, sep="\n", flush=True)
     return counts, failures
 
@@ -545,12 +549,10 @@ def main():
         print(run(case, random_decoder()))
         return 0
     began = time.perf_counter()
-    counts, failures = fuzz_in_parts(options.seed, options.frames, options.sample, options.jobs)
+    counts, failures = fuzz_in_parts(options.seed, options.frames, options.sample, options.jobs, options.table)
     seconds, today = time.perf_counter() - began, datetime.datetime.now(tz=datetime.UTC).date()
     tiny = counts["model", "tsar-tiny", "answer"]
     text = f"{options.frames} frames, seed {options.seed}, {len(failures)} crashed or wrong; {tiny} answers by tsar-tiny; {seconds:.0f} s; {today}."
-    if options.table:
-        Path(options.table).write_text(f"{text}\n\n{make_table(counts)}\n")
     print(text)
     return int(bool(failures))
 

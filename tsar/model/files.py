@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tsar.errors import ModelError, ReleaseError
-from tsar.model.config import ModelConfig, num_parameters
+from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
