@@ -23,8 +23,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes], **facts: Any) -> None
     """Write `files` (name -> content) and a manifest with their sha256 as one atomic step, replacing `folder`.
 
     A crash at any moment leaves the old folder, the new one, or, if there was no old one, none; besides perhaps a
-    hidden ``.part-…``. A folder that has a manifest is whole. (Where the system cannot exchange two folders in one step, which
-    Linux can, a crash between two renames leaves the old one as ``.part-…-old-…``.)
+    hidden ``.part-…``. A folder that has a manifest is whole. Where the system cannot exchange two
+    folders in one step, which Linux can, a crash between two renames leaves the old one as ``.part-…-old-…``.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.parent / f".part-{folder.name}-{uuid.uuid4().hex[:8]}"

@@ -108,7 +108,8 @@ for write in (
         write()
     except OSError as error:
         print(error.errno)
-print(read_folder(disk / "release") == {"a": b"1" * 300_000}, (disk / "file").read_bytes(), sorted(p.name for p in disk.iterdir()))
+names = sorted(path.name for path in disk.iterdir())
+print(read_folder(disk / "release") == {"a": b"1" * 300_000}, (disk / "file").read_bytes(), names)
 """
 
 
@@ -127,7 +128,8 @@ disk, recipe = Path(sys.argv[1]), sys.argv[2]
 ballast = disk / "ballast"
 code = main(["pretrain", recipe, "--run-dir", str(disk / "run"), "--set", "train.steps=9", "train.save_every=3"])
 ballast.write_bytes(b"0" * (600_000))
-code_full = main(["pretrain", recipe, "--run-dir", str(disk / "run"), "--set", "train.steps=60", "train.save_every=1", "train.keep=50"])
+command = ["pretrain", recipe, "--run-dir", str(disk / "run"), "--set"]
+code_full = main([*command, "train.steps=60", "train.save_every=1", "train.keep=50"])
 kept = find_checkpoint(disk / "run").name
 ballast.unlink()
 again = main(["pretrain", recipe, "--run-dir", str(disk / "run"), "--set", "train.steps=12"])
@@ -249,6 +251,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_eight_threads_and_forked_processes_forecast_as_one(tiny_release):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # OpenMP's threads survive no fork
     command = [sys.executable, "-c", TOGETHER, str(tiny_release)]
