@@ -83,8 +83,8 @@ AHEAD = 70
 class Case:
     """One frame with what is known about it.
 
-    `kinds` are its labels, `grid` the regular stamps of all items and what follows (or None), `is_clean` whether it must  # noqa: E501
-    be answered, `last` the place in `grid` of each item's last row.
+    `kinds` are its labels, `grid` the regular stamps of all items and what follows (or None), `is_clean` whether it
+    must be answered, `last` the place in `grid` of each item's last row.
     """
 
     number: int

@@ -37,8 +37,8 @@ def read_arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:
 def _check_array(content: bytes, name: str) -> None:
     """Compare the size that an array claims with the bytes there are."""
     file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    layout: Any = np.lib.format  # of which numpy's types know half
+    read_header = layout.read_array_header_1_0 if layout.read_magic(file) == (1, 0) else layout.read_array_header_2_0
     shape, _, dtype = read_header(file, max_header_size=_MAX_HEADER)
     claimed = dtype.itemsize
     for length in shape:

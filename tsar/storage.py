@@ -100,7 +100,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ReleaseError(f"{path} is not a manifest: {error}.", code="release.bad_manifest") from error
     if not names_are_inside:
         raise ReleaseError(f"{path} names a file outside its folder.", code="release.unsafe_path")
-    return dict(manifest)
+    return {**manifest, "sha256": hashes}
 
 
 def read_folder(folder: Path, load: Callable[[Path], bytes] = Path.read_bytes) -> dict[str, bytes]:
