@@ -255,7 +255,7 @@ def damage(case, table, dice):
         times = np.arange(length) if kind == "two frequencies" else np.arange(length) == row
         try:
             table["timestamp"] = [one + move * int(n) for one, n in zip(table["timestamp"], times, strict=True)]
-        except OverflowError:  # past the year 2262
+        except (OverflowError, ValueError):  # past the year 2262
             table = table.iloc[:0]
     else:
         table.at[row, "timestamp"] = stamp + (10**12 if kind == "far stamp" else 1)
