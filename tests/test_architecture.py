@@ -15,7 +15,7 @@ PACKAGE = ROOT / "tsar"
 # One import direction: a module may import what stands in its own line or above.
 LAYERS = (
     ("errors", "types", "logging", "deprecation"),
-    ("storage",),
+    ("storage", "arrays"),
     ("freq",),
     ("frame",),
     ("windows", "refine", "classical", "diagnosis"),
@@ -70,6 +70,26 @@ PANDAS_LAZILY = {"cli", "doctor"}
 TORCH_NEVER = {"errors", "types", "logging", "deprecation", "storage", "freq", "frame", "registry"}
 TORCH_LAZILY = {"cli", "doctor"}
 MAY_PRINT = {"cli"}
+
+UNSAFE_CALLS = {
+    "torch.load",
+    "torch.save",
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "yaml.load",
+    "os.system",
+    "os.popen",
+}
+UNSAFE_METHODS = {"unsafe_load", "full_load", "read_pickle", "to_pickle"}
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
+UNSAFE_ARGUMENTS = {
+    ("shell", "True"),
+    ("allow_pickle", "True"),
+    ("trust_remote_code", "True"),
+    ("weights_only", "False"),
+}
 
 MAX_LINES = 600
 MAX_EXAMPLE_LINES = 79
@@ -178,9 +198,11 @@ def forbidden_statement(source: Source) -> list[str]:
             called = ast.unparse(node.func)
             if called == "print" and source.name not in MAY_PRINT:
                 found.append(f"{source.path}:{node.lineno} prints")
-            elif called in ("torch.load", "eval", "exec"):
+            elif called in UNSAFE_CALLS or called.split(".")[-1] in UNSAFE_METHODS:
                 found.append(f"{source.path}:{node.lineno} calls {called}")
-    found += [f"{source.path}:{one.line} imports {one.module}" for one in source.imports if one.top == "pickle"]
+        elif isinstance(node, ast.keyword) and (node.arg, ast.unparse(node.value)) in UNSAFE_ARGUMENTS:
+            found.append(f"{source.path}:{node.value.lineno} passes {node.arg}={ast.unparse(node.value)}")
+    found += [f"{source.path}:{one.line} imports {one.module}" for one in source.imports if one.top in UNSAFE_MODULES]
     return found
 
 
@@ -208,6 +230,9 @@ def test_no_module_breaks_the_rule(rule):
         (forbidden_statement, "frame", "print(1)"),
         (forbidden_statement, "hub", "torch.load('weights.pt')"),
         (forbidden_statement, "hub", "import pickle"),
+        (forbidden_statement, "saved", "np.load(path, allow_pickle=True)"),
+        (forbidden_statement, "cli", "subprocess.run(text, shell=True)"),
+        (forbidden_statement, "training", "yaml.load(text)"),
         (forbidden_statement, "frame", "try:\n    pass\nexcept:\n    pass"),
     ],
 )

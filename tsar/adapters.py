@@ -17,6 +17,7 @@ import torch
 from scipy.linalg import eigh
 from sklearn.base import BaseEstimator, clone
 
+from tsar.arrays import read_arrays
 from tsar.errors import OptionError
 from tsar.types import FloatArray
 
@@ -311,8 +312,7 @@ def adapter_to_bytes(adapter: Any) -> bytes:
 def adapter_from_bytes(wanted: Any, content: bytes) -> ChannelAdapter:
     """Make the adapter that an option asks for, with what `adapter_to_bytes` wrote."""
     adapter: Any = make_adapter(wanted)
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        adapter.set_state({name: stored[name] for name in stored.files})
+    adapter.set_state(read_arrays(content))
     result: ChannelAdapter = adapter
     return result
 

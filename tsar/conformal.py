@@ -22,6 +22,7 @@ import numpy as np
 from scipy.special import ndtri
 from sklearn.base import clone
 
+from tsar.arrays import read_arrays
 from tsar.backtest_result import BacktestResult
 from tsar.backtesting import backtest
 from tsar.errors import OptionError, TsarWarning
@@ -94,11 +95,11 @@ class Calibration:
     @classmethod
     def from_bytes(cls, content: bytes) -> Calibration:
         """Read what `to_bytes` wrote."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            return cls(
-                str(stored["method"]), stored["levels"], stored["shifts"],
-                Dependence(stored["correlation"], float(stored["lag"])), int(stored["num_residuals"]),
-            )  # fmt: skip
+        stored = read_arrays(content)
+        return cls(
+            str(stored["method"]), stored["levels"], stored["shifts"],
+            Dependence(stored["correlation"], float(stored["lag"])), int(stored["num_residuals"]),
+        )  # fmt: skip
 
 
 def fit_calibration(result: BacktestResult, method: str = "cqr") -> Calibration:

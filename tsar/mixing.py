@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from tsar.arrays import read_arrays
 from tsar.errors import ReleaseError
 from tsar.frame import Panel
 from tsar.heads.quantile import pinball_loss
@@ -145,18 +146,18 @@ class MixedChannels:
             ``release.bad_manifest`` if it cannot be read.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-                state = {
-                    name.removeprefix("mixer."): torch.from_numpy(stored[name])
-                    for name in stored.files
-                    if name.startswith("mixer.")
-                }
-                with torch.random.fork_rng(devices=[]):
-                    sizes = len(stored["kept"]), state["query.weight"].shape[1], len(state["output.weight"])
-                    mixer = ChannelMixer(*sizes)
-                mixer.load_state_dict(state)
-                return cls(mixer.eval().requires_grad_(False), stored["kept"], stored["gain"])
-        except (ValueError, KeyError, RuntimeError, OSError) as error:
+            stored = read_arrays(content)
+            state = {
+                name.removeprefix("mixer."): torch.from_numpy(values)
+                for name, values in stored.items()
+                if name.startswith("mixer.")
+            }
+            with torch.random.fork_rng(devices=[]):
+                sizes = len(stored["kept"]), state["query.weight"].shape[1], len(state["output.weight"])
+                mixer = ChannelMixer(*sizes)
+            mixer.load_state_dict(state)
+            return cls(mixer.eval().requires_grad_(False), stored["kept"], stored["gain"])
+        except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
             text = f"the channel attention of a forecaster cannot be read: {error}."
             raise ReleaseError(text, code="release.bad_manifest") from error
 

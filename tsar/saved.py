@@ -14,7 +14,7 @@ from tsar.adapters import describe_adapter
 from tsar.channels import channels_from_bytes, channels_to_bytes
 from tsar.conformal import Calibration
 from tsar.constraints import normalize_constraints
-from tsar.errors import OptionError, ReleaseError
+from tsar.errors import OptionError, ReleaseError, TsarError
 from tsar.forecast import validate_levels
 from tsar.frame import panel_from_bytes, panel_to_bytes
 from tsar.hub import release_files
@@ -51,11 +51,18 @@ def load_forecaster(kind: Any, folder: Path) -> Any:
     """Read a forecaster of a class from a folder; see `Forecaster.load`."""
     files = read_folder(folder)
     try:
-        options = json.loads(files["options.json"])
-        options["model"] = str(folder / options["model"])
-        forecaster = kind(**options)
-    except (KeyError, TypeError, ValueError) as error:
+        return _make_forecaster(kind, folder, files)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        if isinstance(error, TsarError):
+            raise
         raise ReleaseError(f"{folder} is no forecaster: {error}.", code="release.bad_manifest") from error
+
+
+def _make_forecaster(kind: Any, folder: Path, files: dict[str, bytes]) -> Any:
+    options = json.loads(files["options.json"])
+    if options["model"] != MODEL_FOLDER:  # its weights are its own: no other path is read
+        raise ValueError(f"its model is {options['model']!r}")
+    forecaster = kind(**options | {"model": str(folder / MODEL_FOLDER)})
     if "fine_tune.json" in files:
         from tsar.training.tune_config import FineTuneReport
 

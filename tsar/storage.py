@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -14,13 +16,15 @@ from typing import Any
 from tsar.errors import ReleaseError
 
 MANIFEST = "manifest.json"
+_AT_WORKING_FOLDER, _EXCHANGE = -100, 2  # of renameat2(2)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], **facts: Any) -> None:
     """Write `files` (name -> content) and a manifest with their sha256 as one atomic step, replacing `folder`.
 
-    A crash at any moment leaves the old folder, or the new one, or none plus a hidden ``.part-…`` beside it; a folder
-    that has a manifest is whole.
+    A crash at any moment leaves the old folder, the new one, or, if there was no old one, none; besides perhaps a
+    hidden ``.part-…``. A folder that has a manifest is whole. Where the system cannot exchange two
+    folders in one step, which Linux can, a crash between two renames leaves the old one as ``.part-…-old-…``.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.parent / f".part-{folder.name}-{uuid.uuid4().hex[:8]}"
@@ -30,15 +34,45 @@ def write_folder(folder: Path, files: Mapping[str, bytes], **facts: Any) -> None
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             _write_durably(part / name, content)
         _write_durably(part / MANIFEST, make_manifest(files, **facts))
-        if folder.exists():
-            old = folder.parent / f".part-{folder.name}-old-{uuid.uuid4().hex[:8]}"
-            os.replace(folder, old)
+        _sync_folder(part)
+        if not folder.exists():
             os.replace(part, folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(part, folder)
+        elif not _exchange(part, folder):
+            _replace_in_two_steps(part, folder)
+        _sync_folder(folder.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system or the file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+    if renameat2 is None:
+        return False
+    paths = os.fsencode(one), os.fsencode(other)
+    return bool(renameat2(_AT_WORKING_FOLDER, paths[0], _AT_WORKING_FOLDER, paths[1], _EXCHANGE) == 0)
+
+
+def _replace_in_two_steps(part: Path, folder: Path) -> None:
+    old = folder.parent / f".part-{folder.name}-old-{uuid.uuid4().hex[:8]}"
+    os.replace(folder, old)
+    try:
+        os.replace(part, folder)
+    except OSError:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, as fsync does the content of files."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_manifest(files: Mapping[str, bytes], **facts: Any) -> bytes:
@@ -62,11 +96,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
         hashes = dict(manifest["sha256"])
         names_are_inside = all(_is_inside(name) for name in hashes)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ReleaseError(f"{path} is not a manifest: {error}.", code="release.bad_manifest") from error
     if not names_are_inside:
         raise ReleaseError(f"{path} names a file outside its folder.", code="release.unsafe_path")
-    return dict(manifest)
+    return {**manifest, "sha256": hashes}
 
 
 def read_folder(folder: Path, load: Callable[[Path], bytes] = Path.read_bytes) -> dict[str, bytes]:
@@ -80,7 +114,7 @@ def read_folder(folder: Path, load: Callable[[Path], bytes] = Path.read_bytes) -
     contents = {}
     for name, expected in read_manifest(folder)["sha256"].items():
         path = folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike the method, False for a name that is too long
             raise ReleaseError(f"{path} is missing.", code="release.missing_file", hint="Copy the release again.")
         content = load(path)
         if hashlib.sha256(content).hexdigest() != expected:
@@ -95,7 +129,7 @@ def read_folder(folder: Path, load: Callable[[Path], bytes] = Path.read_bytes) -
 
 def _is_inside(name: object) -> bool:
     """Tell whether a manifest's file name stays within its folder."""
-    if not isinstance(name, str) or "\\" in name or ":" in name:
+    if not isinstance(name, str) or "\\" in name or ":" in name or "\0" in name:
         return False
     parts = PurePosixPath(name).parts
     return bool(parts) and not name.startswith("/") and ".." not in parts

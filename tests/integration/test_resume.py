@@ -1,5 +1,6 @@
 """Resume: an interrupted run that goes on ends with the very bits of one that was never interrupted."""
 
+import fcntl
 import json
 import os
 import signal
@@ -149,15 +150,16 @@ def test_a_folder_with_checkpoints_is_refused_without_resume(tiny_recipe, tmp_pa
 def test_a_folder_in_use_is_refused_and_left_alone(tiny_recipe, tmp_path):
     recipe = load_recipe(tiny_recipe)
     pretrain(recipe, tmp_path, until=2)
-    (tmp_path / "lock").write_text(str(os.getppid()))
-    with pytest.raises(CheckpointError) as caught:
-        pretrain(load_recipe(tiny_recipe, ["seed=8"]), tmp_path)
+    with open(tmp_path / "lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(CheckpointError) as caught:
+            pretrain(load_recipe(tiny_recipe, ["seed=8"]), tmp_path)
     assert caught.value.code == "checkpoint.busy"
     assert (tmp_path / "recipe.yaml").read_text() == recipe_to_yaml(recipe)
     assert (tmp_path / "lock").exists()
 
 
-@pytest.mark.parametrize("left", ["999999999", "", "rubbish"])
+@pytest.mark.parametrize("left", ["999999999", "1", "", "rubbish"])
 def test_a_lock_left_by_a_dead_process_is_taken_over(tiny_recipe, tmp_path, left):
     (tmp_path / "lock").write_text(left)
     pretrain(load_recipe(tiny_recipe), tmp_path, until=1)

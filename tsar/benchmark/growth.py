@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from tsar.benchmark.picture import COLORS, FAINT
 from tsar.benchmark.speed import Work, make_series_frame, median_seconds
 from tsar.forecaster import Forecaster
 from tsar.model.decoder import Decoder
+from tsar.storage import write_atomically
 
 CENTRE = Work(batch=32, context_length=512, prediction_length=64)
 STEPS = {
@@ -59,4 +61,6 @@ def draw_growth(growth: pd.DataFrame, path: Path) -> None:
     axes[0].legend(frameon=False, fontsize=8)
     others = f"{CENTRE.batch} series of {CENTRE.context_length} points, {CENTRE.prediction_length} steps ahead"
     figure.suptitle(f"Forecaster.predict; where not varied: {others}", fontsize=9)
-    figure.savefig(path, dpi=150)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:] or "png", dpi=150)
+    write_atomically(path, content.getvalue())

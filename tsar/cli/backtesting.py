@@ -15,6 +15,7 @@ from tsar.cli.files import (
     read_table,
     validate_input,
     validate_output,
+    write_figure,
     write_table,
 )
 from tsar.cli.options import (
@@ -118,7 +119,7 @@ def _write_plot(result: BacktestResult, path: Path) -> None:
     figure, axes = new_figure(len(item_ids))
     for item_id, ax in zip(item_ids, axes, strict=True):
         plot_backtest(result, item_id=item_id, ax=ax)
-    figure.savefig(path, dpi=150)
+    write_figure(figure, path)
 
 
 def add_benchmark(commands: Any, common: argparse.ArgumentParser) -> None:

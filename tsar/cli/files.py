@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tsar.errors import OptionError
+from tsar.storage import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +50,8 @@ def read_table(path: Path, id_column: str | None) -> pd.DataFrame:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
         return pd.read_csv(path, dtype={id_column or "": str})  # an id "007" stays as it is written
-    except (OSError, ValueError) as error:  # the errors of both readers derive from these
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # a damaged parquet file can end in nearly any
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise OptionError(f"{path} cannot be read: {reason}.", code="cli.bad_input") from error
 
 
@@ -58,9 +60,23 @@ def write_table(result: pd.DataFrame, path: Path | None) -> None:
     if path is None:
         result.to_csv(sys.stdout, index=False)
     elif path.suffix.lower() == ".parquet":
-        result.to_parquet(path, index=False)
+        content = io.BytesIO()
+        result.to_parquet(content, index=False)
+        write_file(path, content.getvalue())
     else:
-        result.to_csv(path, index=False)
+        write_file(path, result.to_csv(index=False).encode())
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a picture of the kind that the file's name says."""
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)
+    write_file(path, content.getvalue())
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; a link keeps pointing to it."""
+    write_atomically(path.resolve(), content)
 
 
 def first_items(table: pd.DataFrame, id_column: str | None) -> list[Any]:

@@ -14,6 +14,7 @@ from tsar.cli.files import (
     read_table,
     validate_input,
     validate_output,
+    write_figure,
     write_table,
 )
 from tsar.cli.many import add_many, forecast_many, forecast_streamed, is_many, is_streamed
@@ -151,4 +152,4 @@ def _write_plot(history: pd.DataFrame, result: pd.DataFrame, path: Path, forecas
     figure, axes = new_figure(len(item_ids))
     for item_id, ax in zip(item_ids, axes, strict=True):
         plot_forecast(history, result, item_id=item_id, ax=ax, **columns)
-    figure.savefig(path, dpi=150)
+    write_figure(figure, path)

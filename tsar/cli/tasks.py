@@ -14,6 +14,7 @@ from tsar.cli.files import (
     read_table,
     validate_input,
     validate_output,
+    write_figure,
     write_table,
 )
 from tsar.cli.options import WITH_OPTIONS, add_columns, add_model, column_names, none_or_number
@@ -99,7 +100,7 @@ def _write_plot(points: pd.DataFrame, path: Path, columns: dict[str, Any]) -> No
         draw_anomalies(ax, part, timestamp_column=columns["timestamp_column"], target=columns["target"])
         ax.set_title("" if item_id is None else str(item_id), loc="left", fontsize=10, parse_math=False)
         ax.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
-    figure.savefig(path, dpi=150)
+    write_figure(figure, path)
 
 
 def add_embed(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timezone
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,9 @@ def _to_pandas(frame: pd.DataFrame, id_column: str, source: Source, items: IntAr
 def _to_polars(frame: pd.DataFrame, id_column: str, source: Source, items: IntArray) -> Any:
     import polars as pl
 
+    stamps = frame.iloc[:, 0]
+    if isinstance(getattr(stamps.dtype, "tz", None), timezone):  # of text with an offset; polars knows named zones only
+        frame[frame.columns[0]] = stamps.dt.tz_convert("UTC")
     result = pl.from_pandas(frame)
     if source.stamp_dtype is not None:
         result = result.with_columns(pl.col(frame.columns[0]).cast(source.stamp_dtype))

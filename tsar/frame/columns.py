@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,7 +134,11 @@ def read_columns(table: nw.DataFrame[Any], id_column: str | None, timestamp_colu
     """Take the columns out of a table, as pandas series with their values unchanged."""
     stamps, values = table[timestamp_column], table[target]
     is_pandas = table.implementation.is_pandas()
-    if not is_pandas and values.dtype.is_numeric():
+    if table.implementation.is_pyarrow():
+        stamps = _without_dictionary(stamps)
+        if values.dtype.is_numeric():  # unsafe: wide integers are rounded, as pandas and polars do
+            values = nw.from_native(values.to_native().cast(pa.float64(), safe=False), series_only=True)
+    elif not is_pandas and values.dtype.is_numeric():
         values = values.cast(nw.Float64)
     if stamps.dtype == nw.Date:
         stamps = stamps.cast(nw.Datetime("ms"))
@@ -144,6 +149,14 @@ def read_columns(table: nw.DataFrame[Any], id_column: str | None, timestamp_colu
         names=(id_column, timestamp_column, target),
         stamps_are_dates=table[timestamp_column].dtype == nw.Date,
     )
+
+
+def _without_dictionary(column: nw.Series[Any]) -> nw.Series[Any]:
+    """Decode an arrow dictionary, which would lose the time zone of its values on the way to pandas."""
+    native: Any = column.to_native()
+    if not pa.types.is_dictionary(native.type):
+        return column
+    return nw.from_native(native.cast(native.type.value_type), series_only=True)
 
 
 def make_source(table: nw.DataFrame[Any], id_column: str | None, timestamp_column: str, first_rows: IntArray) -> Source:
@@ -202,6 +215,8 @@ def read_ids(columns: Columns) -> tuple[IntArray, ObjectArray]:
         codes, uniques = pd.factorize(columns.ids)
     except TypeError as error:
         raise _bad_id(columns.ids.dtype) from error
+    if columns.ids.dtype == object or isinstance(columns.ids.dtype, pd.StringDtype):
+        codes, uniques = _exact_codes(columns.ids.astype(object).to_numpy(), codes, uniques)
     null = codes < 0
     if null.any():
         raise columns.error(
@@ -211,6 +226,18 @@ def read_ids(columns: Columns) -> tuple[IntArray, ObjectArray]:
             "drop these rows or fill in their id",
         )
     return codes.astype(np.int64, copy=False), np.asarray(uniques.astype(object), dtype=object)
+
+
+def _exact_codes(ids: ObjectArray, codes: IntArray, uniques: pd.Index) -> tuple[IntArray, pd.Index]:
+    """Number the ids again where pandas took two for one: it reads text up to the first NUL character."""
+    known = codes >= 0
+    found = np.asarray(uniques.astype(object), dtype=object)[codes[known]]
+    if all(map(operator.eq, found, ids[known])):
+        return codes, uniques
+    numbers: dict[Any, int] = {}
+    exact = np.full(len(ids), -1, dtype=np.int64)
+    exact[known] = [numbers.setdefault(item_id, len(numbers)) for item_id in ids[known]]
+    return exact, pd.Index(list(numbers), dtype=object)
 
 
 def _bad_id(dtype: object) -> FrameError:

@@ -90,11 +90,12 @@ def panel_from_bytes(content: bytes) -> Panel:
     """
     try:
         table = pa.ipc.open_stream(content).read_all()
+        table.validate(full=True)  # offsets and text that point outside would be read as they are
         facts = json.loads(table.schema.metadata[_FACTS])
         if facts["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format_version {facts['format_version']}, expected {FORMAT_VERSION}")
         return _read_panel(table, facts)
-    except (pa.ArrowException, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (pa.ArrowException, LookupError, TypeError, ValueError, AttributeError, OSError, RecursionError) as error:
         raise ReleaseError(f"these bytes are not a panel: {error}", code="release.bad_manifest") from error
 
 

@@ -84,7 +84,7 @@ class ModelConfig:
                 return f"{name} must be a positive whole number, got {value!r}"
         for name in ("max_span", "prompt_length"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1 << 20:
                 return f"{name} must be a whole number from 0, got {value!r}"
         if self.num_heads % self.num_kv_heads:
             return f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads})"

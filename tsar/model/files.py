@@ -40,10 +40,13 @@ def read_decoder(files: Mapping[str, bytes], where: str) -> Decoder:
     try:
         config = ModelConfig.from_dict(json.loads(files[CONFIG]))
         weights = load(files[WEIGHTS])
-    except (ValueError, TypeError, SafetensorError) as error:
+    except (ValueError, TypeError, RecursionError, KeyError, SafetensorError) as error:
         if isinstance(error, ModelError):
             raise
         raise ReleaseError(f"{where} cannot be read: {error}.", code="release.bad_manifest") from error
+    if config.num_layers > len(weights):  # before a million layers are made; sizes cost nothing on the meta device
+        text = f"The weights in {where} do not fit its config: {config.num_layers} layers, {len(weights)} weights."
+        raise ReleaseError(text, code="release.bad_manifest")
     with torch.device("meta"):
         decoder = Decoder(config, initialize=False)
     problems = _mismatch(decoder, weights)

@@ -161,7 +161,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         raise RecipeError(f"There is no recipe at {path}.", code="recipe.missing_file")
     try:
         values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the second: no UTF-8, a date like 2024-99-99
         raise RecipeError(f"{path} is not YAML: {error}.", code="recipe.bad_value") from error
     if not isinstance(values, dict):
         raise RecipeError(f"{path} holds no mapping of keys to values.", code="recipe.bad_value")
@@ -175,6 +175,8 @@ def make_recipe(values: dict[str, Any]) -> Recipe:
     _refuse_misfits(Recipe, values, "")
     try:
         return TypeAdapter(Recipe).validate_python(values)
+    except (TypeError, RecursionError, OverflowError) as error:
+        raise RecipeError(f"The recipe is not usable: {error}.", code="recipe.bad_value") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -201,7 +203,7 @@ def _set(values: dict[str, Any], override: str) -> None:
         values = inner
     try:
         values[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"Override {override!r} is not YAML: {error}.", code="recipe.bad_value") from error
 
 

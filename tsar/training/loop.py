@@ -23,12 +23,13 @@ from tsar.logging import get_logger
 from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
 from tsar.model.files import read_decoder
-from tsar.storage import read_folder
+from tsar.storage import read_folder, write_atomically
 from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, save_checkpoint
 from tsar.training.config import Recipe, Shape, recipe_to_yaml
 from tsar.training.corpus import load_corpus
 from tsar.training.corrupt import corrupt
 from tsar.training.distill import Teacher, incompatibility
+from tsar.training.lock import run_lock
 from tsar.training.meter import Meter
 from tsar.training.objectives import HiddenPoints, NextPatches, make_objective
 from tsar.training.optim import clip_gradients, make_optimizer, schedule
@@ -76,7 +77,7 @@ def pretrain(
     Invariant: an interrupted and resumed run has bit-identical weights on a CPU (tests/integration/test_resume.py).
     """
     run_dir = Path(run_dir)
-    with _run_lock(run_dir), _stop_on_signal() as stop:
+    with run_lock(run_dir), _stop_on_signal() as stop:
         run = _Run.start(recipe, run_dir, minutes, resume)
         try:
             finished = run.train(stop, until)
@@ -156,7 +157,7 @@ class _Run:
         if train.steps is None and minutes is None:
             raise RecipeError("The recipe says neither steps nor minutes.", code="recipe.bad_value")
         if accelerator.is_main_process:
-            (run_dir / "recipe.yaml").write_text(recipe_to_yaml(recipe))
+            write_atomically(run_dir / "recipe.yaml", recipe_to_yaml(recipe).encode())
         validation = Validation.make(recipe, accelerator.device)
         meter = Meter(run_dir, recipe.name, active=accelerator.is_main_process)
         return cls(
@@ -357,32 +358,3 @@ def _stop_on_signal() -> Iterator[dict[str, bool]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _run_lock(run_dir: Path) -> Iterator[None]:
-    """Hold the folder against a second run; a lock left by a dead process is taken over."""
-    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        yield
-        return
-    path = run_dir / "lock"
-    run_dir.mkdir(parents=True, exist_ok=True)
-    if path.exists() and _is_alive(path.read_text()):
-        raise CheckpointError(f"Process {path.read_text()} is training in {run_dir}.", code="checkpoint.busy")
-    path.write_text(str(os.getpid()))
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _is_alive(pid: str) -> bool:
-    if not pid.strip().isdigit() or int(pid) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -131,7 +131,7 @@ def load_manifest(path: str | Path) -> Manifest:
         if set(content) != {"sources", "format_version"} or content["format_version"] != FORMAT_VERSION:
             raise ValueError(f"expected format_version {FORMAT_VERSION} and sources")
         sources = tuple(_parse_source(entry) for entry in content["sources"])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CorpusError(f"{path} is not a corpus manifest: {error}.", code="corpus.bad_manifest") from error
     refuse_forbidden(source.name for source in sources)
     return Manifest(sources=sources)
@@ -215,9 +215,15 @@ def _parse_source(entry: Any) -> Source:
     names = {one.name for one in fields(Source)}
     if not isinstance(entry, dict) or not set(entry) <= names:
         raise ValueError(f"a source has the keys {sorted(names)}, got {entry!r:.200}")
+    texts = ("name", "file", "sha256", "domain", "licence", "origin", "note")
+    odd = [name for name in texts if not isinstance(entry.get(name, ""), str)]
+    if odd:
+        raise ValueError(f"{odd[0]} of a source must be text, got {entry[odd[0]]!r:.200}")
     source = Source(**entry)
     if Path(source.file).name != source.file:
         raise ValueError(f"{source.file!r} is no plain file name")
+    if not isinstance(source.weights, dict) or not isinstance(source.frequencies, dict):
+        raise ValueError(f"weights and frequencies of {source.name} must be mappings")
     if any(weight < 0 for weight in source.weights.values()):
         raise ValueError(f"a weight of {source.name} is negative")
     return source

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tsar.logging import get_logger, progress_bar
+from tsar.storage import write_atomically
 from tsar.training.checkpoint import RunState
 
 logger = get_logger(__name__)
@@ -30,6 +31,8 @@ class Meter:
     def __init__(self, run_dir: Path, name: str, active: bool) -> None:
         self.path = run_dir / "metrics.jsonl"
         self.active = active
+        if active:
+            _end_line(self.path)
         self.bar = progress_bar(total=BAR, desc=name, show=None if active else False)
         self.board = _open_board(run_dir / "tensorboard") if active else None
 
@@ -55,6 +58,12 @@ class Meter:
         self.bar.close()
         if self.board is not None:
             self.board.close()
+
+
+def _end_line(path: Path) -> None:
+    """End the last line of a file where a kill or a full disk cut it off, so that the next one is whole."""
+    if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+        write_atomically(path, content[: content.rfind(b"\n") + 1])
 
 
 def _open_board(folder: Path) -> Any:
