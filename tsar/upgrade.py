@@ -30,7 +30,7 @@ def upgrade_files(files: Mapping[str, bytes], upgrades: Mapping[int, Upgrade] = 
     """
     try:
         config = dict(json.loads(files[CONFIG]))
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         return files
     upgraded = upgrade_config(config, upgrades)
     return files if upgraded == config else {**files, CONFIG: json.dumps(upgraded).encode()}

@@ -58,7 +58,8 @@ def run(command, folder, model, monkeypatch):
 def test_every_command_has_an_example():
     shown = {shlex.split(command)[1] for command in COMMANDS}
     assert shown == {
-        "forecast", "finetune", "backtest", "impute", "detect", "embed", "report", "benchmark", "models", "doctor",
+        "forecast", "finetune", "backtest", "impute", "detect", "embed", "explain", "report", "benchmark", "bench",
+        "models", "doctor",
     }  # fmt: skip
 
 

@@ -13,8 +13,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 
 
 ENGINES = {"10_ray": "ray.data", "11_spark": "pyspark", "12_dask": "dask.dataframe"}
-LONG = ("02_fine_tune", "08_covariates", *ENGINES)  # about half a minute each
-MARKED = [pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else ()) for path in EXAMPLES]
+LONG = ("02_", "03_", "04_", "05_", "06_", "08_", "09_", *ENGINES)  # ten seconds and more
+MARKED = [pytest.param(path, marks=pytest.mark.slow if path.stem.startswith(LONG) else ()) for path in EXAMPLES]
 
 
 @pytest.mark.parametrize("path", MARKED, ids=lambda path: path.stem)

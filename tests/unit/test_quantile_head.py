@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tsar.heads.quantile import LOG_SPREAD_LIMIT, QuantileHead, pinball_loss
+from tsar.heads.base import LOG_SPREAD_LIMIT
+from tsar.heads.quantile import QuantileHead, pinball_loss
 
 DECILES = torch.arange(1, 10) / 10
 

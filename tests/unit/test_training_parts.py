@@ -46,7 +46,7 @@ def answer_of(
         output.retain_grad()
         seen.append(output)
 
-    with objective.decoder.register_forward_hook(keep):
+    with objective.decoder.head.register_forward_hook(keep):
         loss = objective(windows, visible)
     return loss, seen[0]
 

@@ -45,6 +45,10 @@ class ModelConfig:
         Whether tokens carry the period found in the window, see `tsar.tokenizers.period`.
     prompt_length
         Learned keys in each layer, see `tsar.model.prompt`; 0 for none.
+    head
+        The output law, a name in `tsar.heads.HEADS`: ``"quantile"``, ``"student_t"`` or ``"mixture"``.
+    num_components
+        Normal laws of a mixture.
     rope_base
         Base of the rotary position code.
     norm_eps
@@ -66,6 +70,8 @@ class ModelConfig:
     attention: str = "causal"
     period: bool = False
     prompt_length: int = 0
+    head: str = "quantile"
+    num_components: int = 3
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
 
@@ -77,7 +83,7 @@ class ModelConfig:
 
     def _problem(self) -> str | None:
         sizes = ("d_model", "num_layers", "num_heads", "num_kv_heads", "head_dim", "d_ff", "patch_length",
-                 "output_length", "context_length")  # fmt: skip
+                 "output_length", "context_length", "num_components")  # fmt: skip
         for name in sizes:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 20:
@@ -98,6 +104,8 @@ class ModelConfig:
             return f"attention must be one of {ATTENTIONS}, got {self.attention!r}"
         if self.attention == "full" and (self.scaling != "window" or self.output_length != self.patch_length):
             return 'attention="full" needs scaling="window" and output_length equal to patch_length'
+        if self.head != "quantile" and self.head not in _head_names():
+            return f"head must be one of {_head_names()}, got {self.head!r}"
         if self.period not in (True, False):
             return f"period must be true or false, got {self.period!r}"
         for name in ("rope_base", "norm_eps"):
@@ -158,12 +166,25 @@ def num_parameters(config: ModelConfig) -> int:
     d, kv = config.d_model, config.num_kv_heads * config.head_dim
     q = config.num_heads * config.head_dim
     features = 3 * config.patch_length + 4 + (8 if config.period else 0)
-    outputs = config.output_length * len(config.quantile_levels)
+    outputs = config.output_length * _width_of_head(config)
     embed = features * d + features * d + d + d * d
     prompt = 2 * kv * config.prompt_length + (config.num_heads if config.prompt_length else 0)
     block = prompt + 2 * d + d * (q + 2 * kv) + q * d + 2 * config.head_dim + 3 * d * config.d_ff
     head = d * outputs + outputs + 2 * d + 2
     return embed + config.num_layers * block + d + head
+
+
+def _head_names() -> tuple[str, ...]:
+    from tsar.heads import HEADS  # torch, which a config of the usual head does without
+
+    return tuple(HEADS)
+
+
+def _width_of_head(config: ModelConfig) -> int:
+    """Numbers that the head gives for each point."""
+    from tsar.heads import HEADS
+
+    return int(HEADS[config.head].width_of(len(config.quantile_levels), config.num_components))
 
 
 def flops_per_token(config: ModelConfig, num_tokens: int) -> int:

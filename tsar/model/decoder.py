@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tsar.heads.quantile import QuantileHead
+from tsar.heads import HEADS, Head, Law
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.layers import Block, PatchEmbedding, RMSNorm, rotary_table
@@ -38,7 +38,8 @@ class Decoder(nn.Module):
         self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
-        self.head = QuantileHead(config.d_model, config.output_length, len(config.quantile_levels))
+        sizes = (config.d_model, config.output_length, len(config.quantile_levels), config.num_components)
+        self.head: Head = HEADS[config.head](*sizes)
         self.register_buffer("levels", torch.tensor(config.quantile_levels), persistent=False)
         if initialize:
             self.initialize()
@@ -80,6 +81,12 @@ class Decoder(nn.Module):
         Tensor
             (B, T or `last` or `at`, output_length, Q) quantiles in z; bring them to data units with the tokens' state.
         """
+        return self.law(tokens, cache=cache, last=last, at=at).quantile(self.levels)
+
+    def law(
+        self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None, at: Sequence[int] | None = None
+    ) -> Law:
+        """Return the law in z, (B, T, output_length), of what follows each token; parameters as of `forward`."""
         hidden = self.trunk(tokens, cache=cache, last=last)
         anchor = tokens.anchor
         if anchor is None:
@@ -89,8 +96,7 @@ class Decoder(nn.Module):
             anchor = anchor[:, -last:]
         if at is not None:
             hidden, anchor = hidden[:, at], anchor[:, at]
-        quantiles: Tensor = self.head(hidden, anchor)
-        return quantiles
+        return self.head.law(self.head(hidden, anchor), self.levels)
 
     def trunk(
         self,

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tsar.heads.quantile import pinball_loss
 from tsar.model.decoder import Decoder
 from tsar.tokenizers.patch import Tokens
 
@@ -60,21 +59,22 @@ class NextPatches(nn.Module):
         Returns
         -------
         Tensor
-            (B,) pinball loss in z over all valid targets, times the square root of their share: a short series counts
-            for more than its points, a long one for less, and the mean over any split of a batch is the same.
+            (B,) loss of the law in z (pinball, or negative log density) over all valid targets, times the square root
+            of their share: a short series counts for more than its points, a long one for less, and the mean over any
+            split of a batch is the same.
         """
         config = self.decoder.config
         tokens, windows = encode_windows(self.decoder, windows, visible)
-        quantiles = self.decoder(tokens)
+        law = self.decoder.law(tokens)
         targets = windows[:, config.patch_length :].unfold(1, config.output_length, config.patch_length)
         state = tokens.state
         valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
         if self.reach is not None:
             valid[..., self.reach :] = False
         z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
-        error = pinball_loss(quantiles, z, self.decoder.levels)
+        error = law.loss(z)
         if guide is not None:
-            error = (1 - share) * error + share * (quantiles - guide).abs().mean(-1)
+            error = (1 - share) * error + share * (law.quantile(self.decoder.levels) - guide).abs().mean(-1)
         smoothness = state.step / torch.where(state.scale > 0, state.scale, 1.0)
         weight = (self.smooth_floor + smoothness).pow(-self.smooth_weight)
         error = torch.where(valid, error * weight.unsqueeze(-1), 0.0).sum((1, 2))
@@ -100,13 +100,13 @@ class HiddenPoints(nn.Module):
         context = windows.shape[1] - config.output_length
         windows, visible = windows[:, :context], visible[:, :context]
         tokens = self.encode(windows, visible)
-        quantiles = self.decoder(tokens)
+        law = self.decoder.law(tokens)
         targets = windows.view(len(windows), -1, config.patch_length)
         hidden = ~visible.view(len(visible), -1, config.patch_length)
         state = tokens.state
         valid = hidden & torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
         z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
-        error = torch.where(valid, pinball_loss(quantiles, z, self.decoder.levels), 0.0).sum((1, 2))
+        error = torch.where(valid, law.loss(z), 0.0).sum((1, 2))
         count = valid.sum((1, 2)).clamp_min(1)
         loss: Tensor = error / (count * context).sqrt()
         return loss
