@@ -11,10 +11,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tsar import Forecaster
 from tsar.errors import FrameError, MissingDependencyError, OptionError
-from tsar.interop.dependency import require
 from tsar.interop.nixtla import TsarNixtla
 from tsar.interop.windows import WindowRegressor
 from tsar.metrics import mean_absolute_scaled_error, seasonal_error, weighted_quantile_loss
+from tsar.optional import require
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using `json`-module:UserWarning")  # GluonTS without orjson
 

@@ -8,9 +8,9 @@ import pytest
 
 from tsar import Forecaster, errors
 from tsar.distributed import empty_forecast, forecast_partition
-from tsar.distributed.engines import import_engine
 from tsar.distributed.partition import make_worker
 from tsar.hub import _load_cached
+from tsar.optional import require
 
 EVENING = pd.Timestamp("2024-01-10 19:00")
 LEVELS = [0.1, 0.5, 0.9]
@@ -164,4 +164,4 @@ def test_a_process_reads_the_weights_once(options):
 def test_a_missing_engine_names_the_command(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "dask", None)
     with pytest.raises(errors.MissingDependencyError, match=r"pip install 'tsar-forecast\[dask\]'"):
-        import_engine("dask")
+        require("dask", "dask")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tsar.distributed.engines import import_engine
 from tsar.distributed.partition import empty_forecast, forecast_partition, make_worker
 from tsar.forecaster import Forecaster
+from tsar.optional import require
 
 
 def forecast_dask(df: Any, forecaster: Forecaster | Mapping[str, Any], *, items_are_whole: bool = False) -> Any:
@@ -35,7 +35,7 @@ def forecast_dask(df: Any, forecaster: Forecaster | Mapping[str, Any], *, items_
     OptionError
         As `forecast_partition`, here and not on the workers.
     """
-    import_engine("dask.dataframe")
+    require("dask.dataframe", "dask")
     worker = make_worker(forecaster)
     whole = df if items_are_whole else df.shuffle(on=worker.id_column)
     return whole.map_partitions(forecast_partition, worker, meta=empty_forecast(df._meta, worker))

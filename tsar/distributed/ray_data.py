@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsar.distributed.engines import import_engine
 from tsar.distributed.partition import forecast_partition, make_worker
 from tsar.errors import OptionError
 from tsar.forecaster import Forecaster
+from tsar.optional import require
 
 BUCKET = "__tsar_bucket__"
 
@@ -55,7 +55,7 @@ def forecast_ray(
     OptionError
         ``option.invalid`` for a number of workers below one, and as `forecast_partition`.
     """
-    actors = import_engine("ray.data").ActorPoolStrategy
+    actors = require("ray.data", "ray").ActorPoolStrategy
     worker = make_worker(forecaster)
     if num_workers < 1:
         raise OptionError(f"num_workers must be at least 1, got {num_workers!r}.", code="option.invalid")

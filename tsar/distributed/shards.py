@@ -15,12 +15,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tsar.distributed.engines import import_engine
 from tsar.distributed.partition import ERROR_COLUMN, empty_forecast, forecast_partition
 from tsar.distributed.parts import ROWS_PER_PART, read_parts, require_contiguous
 from tsar.errors import FrameError, OptionError, TsarError
 from tsar.forecaster import Forecaster
 from tsar.frame import target_names
+from tsar.optional import require
 from tsar.options import covariate_columns
 
 FINGERPRINT = b"tsar.fingerprint"
@@ -225,10 +225,10 @@ def forecast_shards_on_ray(
     FrameError
         As `forecast_shard`.
     """
-    ray = import_engine("ray")
+    ray = require("ray", "ray")
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
-    pool_of = import_engine("ray.util").ActorPool
+    pool_of = require("ray.util", "ray").ActorPool
     available = max(int(ray.cluster_resources().get("CPU", 1)), 1)
     count = num_workers or available
     if count > available:  # some would wait for ever, with their shards
@@ -239,7 +239,7 @@ def forecast_shards_on_ray(
     pool = pool_of([actor.remote(sent, raise_errors) for _ in range(count)])
     try:
         yield from pool.map_unordered(lambda worker, shard: worker.run.remote(shard), list(shards))
-    except import_engine("ray.exceptions").RayTaskError as error:
+    except require("ray.exceptions", "ray").RayTaskError as error:
         if isinstance(error.cause, TsarError):
             raise error.cause from error
         raise

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from tsar.distributed.engines import import_engine
 from tsar.distributed.partition import ERROR_COLUMN, forecast_partition, make_worker
 from tsar.distributed.parts import ROWS_PER_PART, join_items
 from tsar.forecaster import Forecaster
 from tsar.frame import quantile_column
+from tsar.optional import require
 
 
 def forecast_spark(df: Any, forecaster: Forecaster | Mapping[str, Any], *, num_partitions: int | None = None) -> Any:
@@ -42,7 +42,7 @@ def forecast_spark(df: Any, forecaster: Forecaster | Mapping[str, Any], *, num_p
     OptionError
         As `forecast_partition`, here and not on the workers.
     """
-    import_engine("pyspark")
+    require("pyspark", "spark")
     worker = make_worker(forecaster)
     columns = ([] if num_partitions is None else [num_partitions]) + [worker.id_column]
     whole = df.repartition(*columns).sortWithinPartitions(worker.id_column)
@@ -55,7 +55,7 @@ def _forecast_batches(batches: Iterator[pd.DataFrame], forecaster: Forecaster) -
 
 
 def _schema(df: Any, worker: Forecaster) -> Any:
-    types = import_engine("pyspark.sql.types")
+    types = require("pyspark.sql.types", "spark")
     stamp = df.schema[worker.timestamp_column].dataType
     if isinstance(stamp, types.IntegralType):
         stamp = types.LongType()

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tsar.errors import BenchmarkError
 from tsar.forecaster import Forecaster
-from tsar.interop.dependency import require
+from tsar.optional import require
 
 Predictions = list[dict[str, list[dict[str, list[float]]]]]
 

@@ -9,7 +9,6 @@ import yaml
 
 from tsar.errors import ModelError, OptionError
 from tsar.hub import load_release, release_files
-from tsar.interop.dependency import require
 from tsar.model.decoder import Decoder
 from tsar.model.files import CONFIG, WEIGHTS, read_decoder
 from tsar.storage import MANIFEST, read_manifest, write_folder
@@ -95,7 +94,9 @@ def _is_release(folder: Path) -> bool:
 
 
 def _download(name: str, revision: str | None, local_files_only: bool) -> Path:
-    hub, errors = require("huggingface_hub", "hub"), require("huggingface_hub.errors", "hub")
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
     try:
         return Path(
             hub.snapshot_download(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tsar.forecaster import Forecaster
-from tsar.interop.dependency import require
+from tsar.optional import require
 
 BaseForecaster: Any = require("sktime.forecasting.base", "sktime").BaseForecaster
 TARGET, TIME = "__target__", "__timestamp__"

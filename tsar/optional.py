@@ -1,4 +1,4 @@
-"""Import a library that an adapter is for, or say how to get it."""
+"""Import an optional library when it is asked for, or say how to get it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def require(module: str, extra: str) -> Any:
     except ImportError as error:
         library = module.split(".")[0]
         raise MissingDependencyError(
-            f"This adapter needs {library}, which cannot be imported: {error}.",
+            f"{library} is needed here and cannot be imported: {error}.",
             code="dependency.missing",
             hint=f"pip install 'tsar-forecast[{extra}]'",
         ) from error
