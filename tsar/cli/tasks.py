@@ -91,14 +91,14 @@ def detect(options: argparse.Namespace) -> int:
 
 def _write_plot(points: pd.DataFrame, path: Path, columns: dict[str, Any]) -> None:
     """Draw the first items with the expected band and what was flagged."""
-    from tsar.reporting.figures import draw_anomalies
+    from tsar.reporting.figures import draw_anomalies, shorten
 
     item_ids = first_items(points, columns["id_column"])
     figure, axes = new_figure(len(item_ids))
     for item_id, ax in zip(item_ids, axes, strict=True):
         part = points if item_id is None else points[points[columns["id_column"]] == item_id]
         draw_anomalies(ax, part, timestamp_column=columns["timestamp_column"], target=columns["target"])
-        ax.set_title("" if item_id is None else str(item_id), loc="left", fontsize=10, parse_math=False)
+        ax.set_title("" if item_id is None else shorten(str(item_id)), loc="left", fontsize=10, parse_math=False)
         ax.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     write_figure(figure, path)
 
