@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Generator, Tensor, nn
 
 from tsar.heads.base import AnchoredHead
@@ -90,8 +89,10 @@ class StudentTLaw:
 @lru_cache(maxsize=8)
 def _student_quantiles(levels: tuple[float, ...]) -> np.ndarray:
     """Quantiles (`FREEDOM_NODES`, Q) of standard laws, the degrees of freedom evenly spaced in their inverse."""
+    from scipy.stats import t as student  # slow to import, and only this head needs it
+
     inverse = np.linspace(1 / MOST_FREEDOM, 1 / LEAST_FREEDOM, FREEDOM_NODES)
-    table: np.ndarray = stats.t.ppf(np.array(levels), (1 / inverse)[:, None])
+    table: np.ndarray = student.ppf(np.array(levels), (1 / inverse)[:, None])
     return table
 
 
