@@ -79,7 +79,7 @@ def run(seed, options):
     results["Poisson"] = (likelihood, *scores(paths, future), 0.0)
     forecaster = EventForecaster(rerank="energy", max_steps=options.steps, random_state=seed)
     began = time.perf_counter()
-    forecaster.fit(to_frame(train))
+    forecaster.fit(to_frame(train), end=DURATION)
     seconds = time.perf_counter() - began
     likelihood = forecaster.score(to_frame(test))
     results["re-ranked"] = (likelihood, *scores(paths_of(forecaster, history, horizon), future), seconds)

@@ -16,7 +16,7 @@ from tsar.events.energy import EnergyModel, path_weights
 from tsar.events.network import EventModel, make_config
 from tsar.events.rollout import roll_out
 from tsar.events.sequences import EventSequences, read_duration, read_events, require_events
-from tsar.events.training import fit_energy, fit_events
+from tsar.events.training import fit_energy, fit_events, past_of_energy
 from tsar.forecast import validate_levels
 from tsar.samples import item_generator
 from tsar.types import FloatArray, IntArray, PathLike
@@ -64,7 +64,7 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
     -----
     Stamps are date-times, ISO 8601 text, or numbers (floats too). Missing ids, stamps and types are refused. Events of
     one stamp keep the order of their rows. The first event of a sequence is read, not predicted. The silence after
-    the last event of a sequence is not learned from. Runs on the CPU; the same seed gives the same answer, for each item
+    the last event of a sequence is learned from if ``fit(end=…)`` says how long it was. Runs on the CPU; the same seed gives the same answer, for each item
     whatever the others are.
 
     References
@@ -111,7 +111,7 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
 
     # --------------------------------------------------------------------------------------------------------- fit
 
-    def fit(self, df: Any, y: None = None) -> EventForecaster:
+    def fit(self, df: Any, y: None = None, *, end: Any = None) -> EventForecaster:
         """Learn the law of the next event.
 
         Parameters
@@ -120,6 +120,9 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             Long frame (pandas, polars, pyarrow): one row an event, in any order.
         y
             Not used.
+        end
+            Stamp up to which events were recorded; the silence after the last event of each item is then learned from.
+            None: not known, and rates come out a little high where sequences are short.
 
         Raises
         ------
@@ -137,7 +140,8 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             model, energy = build_networks(self, len(sequences.event_types))
         gaps = np.concatenate([np.diff(times) for times in sequences.times])
         model.measure(torch.as_tensor(gaps))
-        self.log_likelihood_ = fit_events(model, sequences, self.context_length, self.max_steps, random)
+        silences = np.array([np.nan if end is None else _silence(end, sequences, i) for i in range(len(sequences.times))])
+        self.log_likelihood_ = fit_events(model, sequences, silences, self.context_length, self.max_steps, random)
         self.model_ = model.eval().requires_grad_(False)
         if energy is not None:
             self.energy_gain_ = fit_energy(energy, model, sequences, self.context_length, self.max_steps, random)
@@ -254,8 +258,9 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             codes, gaps = torch.as_tensor(all_codes), torch.as_tensor(sequences.gaps_of(item), dtype=torch.float32)
             for first in range(1, len(codes), half):
                 begin, end = max(0, first - half), min(first + half, len(codes))
-                density = self.model_.log_likelihood(codes[None, begin:end], gaps[None, begin:end])[0]
-                total += float(density[first - begin - 1 :].double().sum())
+                last, unknown = torch.tensor([end - begin - 1]), torch.tensor([torch.nan])
+                density, _ = self.model_.log_likelihood(codes[None, begin:end], gaps[None, begin:end], last, unknown)
+                total += float(density[0, first - begin - 1 :].double().sum())
             number += len(codes) - 1
         return total / number
 
@@ -307,10 +312,7 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             _require_whole("num_events", num_events)
         for item, item_id in enumerate(sequences.item_ids):
             last = sequences.times[item][-1]
-            elapsed = 0.0 if start is None else read_start(start, sequences) - last
-            if elapsed < 0:
-                text = f"start is before the last event of item {item_id!r}."
-                raise OptionError(text, code="option.invalid", hint="Leave later events out of df, or move start.")
+            elapsed = 0.0 if start is None else _silence(start, sequences, item)
             codes, gaps = self._draw(sequences, item, num_samples, duration, num_events, elapsed)
             limit = np.inf if num_events is not None else last + elapsed + duration
             yield item_id, sequences, codes, last + np.cumsum(gaps, 1), limit
@@ -335,12 +337,10 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             window=self.context_length, least=max(num_events or 1, judged), duration=duration, elapsed=elapsed,
         )  # fmt: skip
         if self.rerank:
-            weights = path_weights(
-                self.energy_,
-                self.model_,
-                np.concatenate([all_codes, new_codes[:, :judged]], 1),
-                np.concatenate([all_gaps, new_gaps[:, :judged]], 1),
-            )
+            read = past_of_energy(self.context_length)
+            judged_codes = np.concatenate([all_codes[:, -read:], new_codes[:, :judged]], 1)
+            judged_gaps = np.concatenate([all_gaps[:, -read:], new_gaps[:, :judged]], 1)
+            weights = path_weights(self.energy_, self.model_, judged_codes, judged_gaps)
             kept = resample(weights, num_samples, random)
             new_codes, new_gaps = new_codes[kept], new_gaps[kept]
         if num_events is not None:
@@ -382,25 +382,23 @@ def resample(weights: FloatArray, number: int, random: np.random.Generator) -> I
     return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1).astype(np.int64)
 
 
-def read_start(start: Any, sequences: EventSequences) -> float:
-    """Return a stamp as a time of `EventSequences.times`.
-
-    Raises
-    ------
-    OptionError
-        ``option.invalid``.
-    """
+def _silence(stamp: Any, sequences: EventSequences, item: int) -> float:
+    """Time from the last event of an item to a stamp; ``option.invalid`` if that is before it, or no stamp."""
     try:
         if sequences.origin is None:
-            time = float(start)
+            time = float(stamp)
         else:
-            time = (pd.Timestamp(start) - sequences.origin) / pd.Timedelta(1, "s")
+            time = (pd.Timestamp(stamp) - sequences.origin) / pd.Timedelta(1, "s")
         if not np.isfinite(time):
             raise ValueError("not finite")
     except (TypeError, ValueError) as error:
-        text = f"start must be a stamp of the kind that the events have, got {start!r}: {error}."
+        text = f"start and end must be stamps of the kind that the events have, got {stamp!r}: {error}."
         raise OptionError(text, code="option.invalid") from error
-    return float(time)
+    silence = float(time - sequences.times[item][-1])
+    if silence < 0:
+        text = f"{stamp!r} is before the last event of item {sequences.item_ids[item]!r}."
+        raise OptionError(text, code="option.invalid", hint="Leave later events out, or move start or end.")
+    return silence
 
 
 def _require_whole(name: str, value: Any) -> None:

@@ -140,21 +140,44 @@ class EventModel(nn.Module):
         """Logarithms of the probabilities (…, V) of the types, given the normalised log gap (…)."""
         return F.log_softmax(self.type_head(torch.cat([states, gap_features(z)], -1)), -1)
 
-    def log_likelihood(self, codes: Tensor, gaps: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Log density (B, T - 1) of every event but the first; `shift` (B, 1) moves the clock."""
-        z, clock = self.normalize(gaps), self.clock(gaps)
-        states = self.trunk(codes, z, clock if shift is None else clock + shift)[:, :-1]
-        following = z[:, 1:]
+    def log_likelihood(
+        self, codes: Tensor, gaps: Tensor, last: Tensor, silence: Tensor, shift: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Log density of events, and log probability that nothing came afterwards.
+
+        Parameters
+        ----------
+        codes, gaps
+            (B, T).
+        last, silence
+            (B,) the last event of each row, and how long nothing came after it; NaN where that is not known.
+        shift
+            Added to the clock, in mean gaps.
+
+        Returns
+        -------
+        density : (B, T - 1)
+            Of every event but the first, given those before.
+        silent : (B,)
+            Zero where the silence is not known.
+        """
+        z = self.normalize(gaps)
+        states = self.trunk(codes, z, self.clock(gaps) + shift)
+        final = states[torch.arange(len(codes), device=codes.device), last]
+        waited = self.normalize(torch.nan_to_num(silence, nan=1.0))
+        silent = torch.logsumexp(survival(self.gap_law(final), waited), -1)
+        silent = torch.where(torch.isfinite(silence) & (silence > 0), silent, 0.0)
+        states, following = states[:, :-1], z[:, 1:]
         law = self.gap_law(states)
         scaled = (following.unsqueeze(-1) - law.mean) * torch.exp(-law.log_deviation)
         log_normal = -0.5 * scaled.square() - law.log_deviation - 0.5 * math.log(2 * math.pi)
         gap_density = torch.logsumexp(law.log_weight + log_normal, -1)
         log_gap = following * self.log_deviation + self.log_mean
         type_law = self.type_law(states, following).gather(-1, codes[:, 1:].unsqueeze(-1)).squeeze(-1)
-        return gap_density - self.log_deviation.log() - log_gap + type_law
+        return gap_density - self.log_deviation.log() - log_gap + type_law, silent
 
 
 def survival(law: Gaps, z: Tensor) -> Tensor:
-    """Logarithm of the probability (…, K) of each component times that the gap is longer."""
+    """Logarithm (…, K) of each component's weight times its probability of a gap longer than `z` (…)."""
     scaled = (z.unsqueeze(-1) - law.mean) * torch.exp(-law.log_deviation)
     return law.log_weight + torch.special.log_ndtr(-scaled)

@@ -18,59 +18,72 @@ from tsar.types import FloatArray, IntArray
 
 BATCH = 16
 LEARNING_RATE, ENERGY_RATE = 4e-3, 1e-3
-HELD_BACK = 0.2
+HELD_BACK, SPLIT_FROM = 0.2, 20
 CHECKS = 10  # of the held-back part in a fit
 ENERGY_WINDOWS, NUM_NOISE = 512, 4  # real continuations, and draws beside each
 LARGEST_SHIFT = 64 * math.pi  # the clock's slowest hand goes once around
 
-Windows = tuple[IntArray, FloatArray]
+Windows = tuple[IntArray, FloatArray, FloatArray]
+"""Types (W, T), -1 behind the end; gaps (W, T); silence (W,) after the last event, NaN where it is not known."""
 
 
-def cut_windows(sequences: EventSequences, length: int, least: int) -> tuple[Windows, Windows]:
-    """Windows (W, T) to train on and held back; shorter sequences end in type -1.
+def cut_windows(sequences: EventSequences, length: int, silences: FloatArray) -> tuple[Windows, Windows]:
+    """Windows to train on and held back; every event is in equally many.
 
+    Were long sequences to count for more, the law would learn what only the future tells: that many events come.
     Every fifth sequence is held back, or the end of each where there are fewer than ten.
     """
-    trained: list[tuple[IntArray, FloatArray]] = []
-    held: list[tuple[IntArray, FloatArray]] = []
-    items = require_events(sequences, least)
+    trained: list[tuple[IntArray, FloatArray, float]] = []
+    held: list[tuple[IntArray, FloatArray, float]] = []
+    items = require_events(sequences, 2)
+    stride = max(length // 4, 1)
     for place, item in enumerate(items):
         codes, gaps = sequences.codes[item], sequences.gaps_of(item)
         split = len(codes)
         if len(items) >= 10:
             split = 0 if place % 5 == 4 else split
-        elif len(codes) >= 10 * least:
+        elif len(codes) >= SPLIT_FROM:
             split = int(len(codes) * (1 - HELD_BACK))
         for target, begin, end in ((trained, 0, split), (held, split, len(codes))):
-            if end - begin < least:
-                continue
-            starts = range(begin, max(end - length, begin) + 1, max(length // 4, 1))
-            target += [(codes[s : min(s + length, end)], gaps[s : min(s + length, end)]) for s in starts]
+            for first in range(begin - length + stride, end, stride):
+                start, stop = max(first, begin), min(first + length, end)
+                if stop - start >= 2:
+                    silence = silences[item] if stop == len(codes) else np.nan
+                    target.append((codes[start:stop], gaps[start:stop], silence))
     return _pad(trained or held, length), _pad(held or trained, length)
 
 
-def _pad(windows: list[tuple[IntArray, FloatArray]], length: int) -> Windows:
+def _pad(windows: list[tuple[IntArray, FloatArray, float]], length: int) -> Windows:
     codes = np.full((len(windows), length), -1, dtype=np.int64)
     gaps = np.full((len(windows), length), np.nan)
-    for row, (some_codes, some_gaps) in enumerate(windows):
+    for row, (some_codes, some_gaps, _) in enumerate(windows):
         codes[row, : len(some_codes)] = some_codes
         gaps[row, : len(some_gaps)] = some_gaps
-    return codes, gaps
+    return codes, gaps, np.array([silence for _, _, silence in windows])
 
 
 def fit_events(
-    model: EventModel, sequences: EventSequences, length: int, max_steps: int, random: np.random.Generator
+    model: EventModel,
+    sequences: EventSequences,
+    silences: FloatArray,
+    length: int,
+    max_steps: int,
+    random: np.random.Generator,
 ) -> float:
-    """Maximise the likelihood of every event given those before it; return the held-back mean log-likelihood."""
-    trained, held = cut_windows(sequences, length, 2)
+    """Maximise the likelihood of every event given those before it, and of the silences (I,) at the ends.
 
-    def loss(windows: Windows, rows: IntArray, shift: float | None) -> Tensor:
+    Returns the held-back mean log-likelihood of an event.
+    """
+    trained, held = cut_windows(sequences, length, silences)
+
+    def loss(windows: Windows, rows: IntArray, shift: float) -> Tensor:
         codes, gaps = torch.as_tensor(windows[0][rows]), torch.as_tensor(windows[1][rows], dtype=torch.float32)
         real = codes[:, 1:] >= 0
         gaps = torch.where(codes >= 0, gaps, 1.0)
-        moved = None if shift is None else torch.full((len(rows), 1), shift)
-        density = model.log_likelihood(codes.clamp(min=0), gaps, moved)
-        return -density[real].mean()
+        last = (codes >= 0).sum(1) - 1
+        silence = torch.as_tensor(windows[2][rows], dtype=torch.float32)
+        density, silent = model.log_likelihood(codes.clamp(min=0), gaps, last, silence, shift)
+        return -(density[real].sum() + silent.sum()) / real.sum()
 
     def step() -> Tensor:
         rows = random.integers(len(trained[0]), size=BATCH)
@@ -78,7 +91,7 @@ def fit_events(
 
     def check() -> float:
         chosen = np.arange(len(held[0]))[:: max(1, len(held[0]) // 128)]
-        return float(loss(held, chosen, None))
+        return float(loss(held, chosen, 0.0))
 
     return -_optimise(model, step, check, max_steps, LEARNING_RATE)
 
@@ -96,10 +109,10 @@ def fit_energy(
     Returns how much better than chance it does on those held back, in nats; zero leaves the proposer as it is.
     """
     ahead = energy.num_events
-    past = max(1, min(length // 2, max(len(times) for times in sequences.times) - ahead))
-    trained, held = cut_windows(sequences, past + ahead, past + ahead)
+    past = max(1, min(past_of_energy(length), max(len(times) for times in sequences.times) - ahead))
+    trained, held = _cut_continuations(sequences, past, ahead)
 
-    def choices(windows: Windows, most: int) -> tuple[Tensor, Tensor]:
+    def choices(windows: tuple[IntArray, FloatArray], most: int) -> tuple[Tensor, Tensor]:
         rows = random.permutation(len(windows[0]))[:most]
         codes, gaps = windows[0][rows], windows[1][rows]
         drawn = np.repeat(np.arange(len(rows)), NUM_NOISE)
@@ -121,6 +134,33 @@ def fit_energy(
 
     chance = math.log(NUM_NOISE + 1)
     return chance - _optimise(energy, step, check, max_steps, ENERGY_RATE)
+
+
+def past_of_energy(length: int) -> int:
+    """Events of history that the energy reads."""
+    return max(1, length // 4)
+
+
+def _cut_continuations(
+    sequences: EventSequences, past: int, ahead: int
+) -> tuple[tuple[IntArray, FloatArray], tuple[IntArray, FloatArray]]:
+    """Whole windows of `past + ahead` events, those of every fifth place held back."""
+    length = past + ahead
+    windows = []
+    for item in require_events(sequences, length):
+        codes, gaps = sequences.codes[item], sequences.gaps_of(item)
+        starts = range(0, len(codes) - length + 1, max(1, ahead // 2))
+        windows.append([(codes[s : s + length], gaps[s : s + length]) for s in starts])
+    apart = windows[4::5] if len(windows) >= 10 else [some[-(len(some) // 5) :] for some in windows if len(some) >= 5]
+    learned = [some for place, some in enumerate(windows) if place % 5 != 4] if len(windows) >= 10 else [
+        some[: len(some) - len(some) // 5] if len(some) >= 5 else some for some in windows
+    ]
+
+    def stack(parts: list[list[tuple[IntArray, FloatArray]]]) -> tuple[IntArray, FloatArray]:
+        flat = [one for part in parts for one in part]
+        return np.stack([codes for codes, _ in flat]), np.stack([gaps for _, gaps in flat])
+
+    return stack(learned), stack(apart or learned)
 
 
 def _optimise(
