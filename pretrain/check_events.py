@@ -2,10 +2,10 @@
 
     python pretrain/check_events.py [--seeds 0 1 2] [--train 60] [--test 40] [--horizon 40] [--steps 300]
 
-Two types that excite themselves and each other, 60 sequences of 150 time units to learn from, others to forecast after
-110 units. ``truth`` continues them by the process itself. Scores: log-likelihood an event; root mean squared error of the
-mean count and pinball loss of the counts (levels 0.1 … 0.9) by item and type; distance (Mei et al., 2019: events moved, or
-added and removed at a cost of 2) of single paths from what came.
+Two types that excite themselves and each other, 60 sequences of 150 time units to learn from, others to forecast
+after 110 units. ``truth`` continues them by the process itself. Scores: log-likelihood an event; root mean squared
+error of the mean count and pinball loss of the counts (levels 0.1 … 0.9) by item and type; distance (Mei et al., 2019:
+events moved, or added and removed at a cost of 2) of single paths from what came.
 """
 
 import argparse
@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "unit"))
-from hawkes import log_likelihood, poisson_log_likelihood, simulate, to_frame
-
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests.unit.hawkes import log_likelihood, poisson_log_likelihood, simulate, to_frame
 from tsar.events.distance import sequence_distance
 from tsar.events.forecaster import EventForecaster
 
@@ -28,7 +27,7 @@ LEVELS = np.arange(1, 10) / 10
 def paths_of(forecaster, history, horizon):
     """Per item, its paths as (times after the cutoff, types)."""
     table = forecaster.sample(to_frame(history), horizon=horizon, start=PAST, num_samples=PATHS)
-    groups = {key: part for key, part in table.groupby(["item_id", "sample"])}
+    groups = dict(list(table.groupby(["item_id", "sample"])))
     empty = np.array([]), np.array([], dtype=np.int64)
     answers = []
     for item in range(len(history)):
@@ -105,7 +104,9 @@ def main():
         results, gain = run(seed, options)
         for name in ("Poisson", "plain", "re-ranked", "truth"):
             likelihood, rmse, pinball, distance, seconds = results[name]
-            line = f"| {seed} | {name} | {likelihood:.3f} | {rmse:.2f} | {pinball:.2f} | {distance:.1f} | {seconds:.0f} |"
+            line = (
+                f"| {seed} | {name} | {likelihood:.3f} | {rmse:.2f} | {pinball:.2f} | {distance:.1f} | {seconds:.0f} |"
+            )
             print(line, flush=True)
         print(f"<!-- seed {seed}: gain of the energy {gain:.3f} nats -->", flush=True)
 

@@ -16,7 +16,7 @@ from tsar.events.energy import EnergyModel, path_weights
 from tsar.events.network import EventModel, make_config
 from tsar.events.rollout import roll_out
 from tsar.events.sequences import EventSequences, read_duration, read_events, require_events
-from tsar.events.training import fit_energy, fit_events, past_of_energy
+from tsar.events.training import fit_energy, fit_events
 from tsar.forecast import validate_levels
 from tsar.samples import item_generator
 from tsar.types import FloatArray, IntArray, PathLike
@@ -37,10 +37,10 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
     max_steps
         Training steps of 16 windows each.
     rerank
-        None, or ``"energy"``: paths are drawn four times over and resampled by an energy of their first
-        `rerank_events` events, learned by telling real continuations from drawn ones (HYPRO).
+        None, or ``"energy"``: paths are drawn four times over and resampled by an energy of how they begin, learned by
+        telling real continuations from drawn ones (HYPRO).
     rerank_events
-        Events of a path that the energy judges.
+        How much of a path the energy judges: the time in which so many events come on average.
     quantile_levels
         Levels of the counts that `predict` gives.
     num_samples
@@ -63,9 +63,9 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
     Notes
     -----
     Stamps are date-times, ISO 8601 text, or numbers (floats too). Missing ids, stamps and types are refused. Events of
-    one stamp keep the order of their rows. The first event of a sequence is read, not predicted. The silence after
-    the last event of a sequence is learned from if ``fit(end=…)`` says how long it was. Runs on the CPU; the same seed gives the same answer, for each item
-    whatever the others are.
+    one stamp keep the order of their rows. The first event of a sequence is read, not predicted. The silence after the
+    last event of a sequence is learned from if ``fit(end=…)`` says how long it was. Runs on the CPU; the same seed
+    gives the same answer, for each item whatever the others are.
 
     References
     ----------
@@ -140,11 +140,15 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             model, energy = build_networks(self, len(sequences.event_types))
         gaps = np.concatenate([np.diff(times) for times in sequences.times])
         model.measure(torch.as_tensor(gaps))
-        silences = np.array([np.nan if end is None else _silence(end, sequences, i) for i in range(len(sequences.times))])
+        silences = np.array(
+            [np.nan if end is None else _silence(end, sequences, i) for i in range(len(sequences.times))]
+        )
         self.log_likelihood_ = fit_events(model, sequences, silences, self.context_length, self.max_steps, random)
         self.model_ = model.eval().requires_grad_(False)
         if energy is not None:
-            self.energy_gain_ = fit_energy(energy, model, sequences, self.context_length, self.max_steps, random)
+            self.energy_gain_ = fit_energy(
+                energy, model, sequences, silences, self.context_length, self.max_steps, random
+            )
             self.energy_ = energy.eval().requires_grad_(False)
         self.history_ = sequences
         self.event_types_ = sequences.event_types
@@ -274,7 +278,8 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         NotFittedError
             ``forecaster.not_fitted``.
         OptionError
-            ``option.invalid`` if the folder is there and no saved event forecaster, or ids or types are no plain values.
+            ``option.invalid`` if the folder is there and no saved event forecaster, or ids or types are not plain
+            values.
         """
         from tsar.events.saved import save_events
 
@@ -330,17 +335,15 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         past = max(self.context_length // 2, 1)
         codes, gaps = sequences.codes[item][-past:], sequences.gaps_of(item)[-past:]
         drawn = num_samples * (PROPOSALS if self.rerank else 1)
-        judged = self.rerank_events if self.rerank else 0
+        judged = self.rerank_events * float(self.model_.mean_gap) if self.rerank else 0.0
         all_codes, all_gaps = np.tile(codes, (drawn, 1)), np.tile(gaps, (drawn, 1))
         new_codes, new_gaps = roll_out(
             self.model_, all_codes, all_gaps, random,
-            window=self.context_length, least=max(num_events or 1, judged), duration=duration, elapsed=elapsed,
+            window=self.context_length, least=num_events or 1,
+            duration=max(duration, judged - elapsed), elapsed=elapsed,
         )  # fmt: skip
         if self.rerank:
-            read = past_of_energy(self.context_length)
-            judged_codes = np.concatenate([all_codes[:, -read:], new_codes[:, :judged]], 1)
-            judged_gaps = np.concatenate([all_gaps[:, -read:], new_gaps[:, :judged]], 1)
-            weights = path_weights(self.energy_, self.model_, judged_codes, judged_gaps)
+            weights = path_weights(self.energy_, self.model_, (all_codes, all_gaps), (new_codes, new_gaps))
             kept = resample(weights, num_samples, random)
             new_codes, new_gaps = new_codes[kept], new_gaps[kept]
         if num_events is not None:
@@ -350,8 +353,6 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
     def _read(self, df: Any) -> EventSequences:
         sequences = read_events(df, self.id_column, self.timestamp_column, self.type_column)
         require_events(sequences, 2)
-        if self.rerank:
-            require_events(sequences, self.rerank_events + 1)
         return sequences
 
     def _require_fitted(self) -> None:
@@ -373,7 +374,9 @@ def build_networks(options: EventForecaster, num_types: int) -> tuple[EventModel
     model = EventModel(num_types, make_config(options.d_model, options.num_layers), options.num_components)
     if options.rerank is None:
         return model, None
-    return model, EnergyModel(num_types, make_config(options.d_model, 1), options.rerank_events)
+    return model, EnergyModel(
+        num_types, make_config(options.d_model, 1), max(1, options.context_length // 4), options.rerank_events
+    )
 
 
 def resample(weights: FloatArray, number: int, random: np.random.Generator) -> IntArray:

@@ -180,4 +180,5 @@ class EventModel(nn.Module):
 def survival(law: Gaps, z: Tensor) -> Tensor:
     """Logarithm (…, K) of each component's weight times its probability of a gap longer than `z` (…)."""
     scaled = (z.unsqueeze(-1) - law.mean) * torch.exp(-law.log_deviation)
-    return law.log_weight + torch.special.log_ndtr(-scaled)
+    alive: Tensor = law.log_weight + torch.special.log_ndtr(-scaled)
+    return alive

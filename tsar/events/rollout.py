@@ -102,7 +102,8 @@ def draw_gap(model: EventModel, law: Gaps, chosen: Tensor, place: Tensor, elapse
     mean = law.mean.gather(-1, component).squeeze(-1)
     deviation = law.log_deviation.gather(-1, component).squeeze(-1).exp()
     upper = ((1 - place) * share).clamp(1e-7, 1 - 1e-7)
-    return mean - deviation * torch.special.ndtri(upper)
+    z: Tensor = mean - deviation * torch.special.ndtri(upper)
+    return z
 
 
 def _pick(probability: Tensor, uniform: Tensor) -> Tensor:

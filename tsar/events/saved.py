@@ -22,14 +22,15 @@ KIND = "event_forecaster"
 
 def save_events(forecaster: EventForecaster, folder: Path) -> None:
     """Write a fitted event forecaster; see `EventForecaster.save`."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not (folder / MANIFEST).is_file() or read_manifest(folder).get("kind") != KIND:
-            text = f"{folder} is there already and no saved event forecaster."
-            raise OptionError(text, code="option.invalid", hint="Give a new folder.")
+    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_free and not ((folder / MANIFEST).is_file() and read_manifest(folder).get("kind") == KIND):
+        text = f"{folder} is there already and no saved event forecaster."
+        raise OptionError(text, code="option.invalid", hint="Give a new folder.")
     history = forecaster.history_
     origin = history.origin
     learned = {
-        "options": forecaster.get_params() | {"quantile_levels": [float(level) for level in forecaster.quantile_levels]},
+        "options": forecaster.get_params()
+        | {"quantile_levels": [float(level) for level in forecaster.quantile_levels]},
         "log_likelihood": forecaster.log_likelihood_,
         "energy_gain": getattr(forecaster, "energy_gain_", None),
         "event_types": list(history.event_types),
@@ -95,4 +96,6 @@ def _objects(values: list[Any]) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
-    raise OptionError(f"{value!r} cannot be saved.", code="option.invalid", hint="Use text or numbers as ids and types.")
+    raise OptionError(
+        f"{value!r} cannot be saved.", code="option.invalid", hint="Use text or numbers as ids and types."
+    )

@@ -69,7 +69,9 @@ def read_events(
     FrameError
         The codes of `read_table`, `read_ids` and `read_stamps`; ``event.null_type``, ``event.unknown_type``.
     """
-    columns = read_columns(read_table(df, id_column, timestamp_column, type_column), id_column, timestamp_column, type_column)
+    columns = read_columns(
+        read_table(df, id_column, timestamp_column, type_column), id_column, timestamp_column, type_column
+    )
     items, item_ids = read_ids(columns)
     stamps, origin = _read_times(columns)
     types = columns.target
@@ -83,14 +85,18 @@ def read_events(
         event_types = known.event_types
         if (origin is None) != (known.origin is None):
             hint = "use date-times in both frames, or numbers in both"
-            raise columns.error("{row} has another kind of stamp than the events given to fit", "frame.bad_timestamp", 0, hint)
+            raise columns.error(
+                "{row} has another kind of stamp than the events given to fit", "frame.bad_timestamp", 0, hint
+            )
         if origin is not None and known.origin is not None:
             stamps, origin = _from_origin(columns, stamps, origin, known.origin)
-    codes = pd.Index(event_types).get_indexer(types.astype(object))
+    codes = pd.Index(event_types).get_indexer(pd.Index(types.astype(object)))
     if (codes < 0).any():
         row = int(np.argmax(codes < 0))
         hint = "fit on a frame that has all types"
-        raise columns.error(f"{{row}} has the event type {types.iloc[row]!r}, unknown to fit", "event.unknown_type", row, hint)
+        raise columns.error(
+            f"{{row}} has the event type {types.iloc[row]!r}, unknown to fit", "event.unknown_type", row, hint
+        )
     order = np.lexsort((stamps, items))
     cuts = np.flatnonzero(np.diff(items[order])) + 1
     return EventSequences(
@@ -148,7 +154,11 @@ def read_duration(value: Any, origin: pd.Timestamp | None) -> float:
     """
     try:
         duration = float(value) if origin is None else pd.Timedelta(value) / pd.Timedelta(1, "s")
-        if isinstance(value, bool) or not 0 < duration < np.inf or (origin is not None and isinstance(value, int | float)):
+        if (
+            isinstance(value, bool)
+            or not 0 < duration < np.inf
+            or (origin is not None and isinstance(value, int | float))
+        ):
             raise ValueError("it must be positive and finite, with a unit where stamps are date-times")
     except (TypeError, ValueError) as error:
         wanted = "a positive number" if origin is None else "a duration such as '2h' or pandas.Timedelta(hours=2)"

@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tsar.events.energy import EnergyModel, contrast
+from tsar.errors import FrameError
+from tsar.events.energy import NUM_NOISE, EnergyModel, Paths, contrast, make_choices, real_continuations
 from tsar.events.network import EventModel
-from tsar.events.rollout import roll_out
 from tsar.events.sequences import EventSequences, require_events
 from tsar.types import FloatArray, IntArray
 
-BATCH = 16
+BATCH, ENERGY_BATCH = 16, 8
 LEARNING_RATE, ENERGY_RATE = 4e-3, 1e-3
 HELD_BACK, SPLIT_FROM = 0.2, 20
 CHECKS = 10  # of the held-back part in a fit
-ENERGY_WINDOWS, NUM_NOISE = 512, 4  # real continuations, and draws beside each
+ENERGY_WINDOWS = 512  # real continuations
+FEWEST_APART = 10  # items, from which on whole items are held back
 LARGEST_SHIFT = 64 * math.pi  # the clock's slowest hand goes once around
 
 Windows = tuple[IntArray, FloatArray, FloatArray]
@@ -40,7 +41,7 @@ def cut_windows(sequences: EventSequences, length: int, silences: FloatArray) ->
     for place, item in enumerate(items):
         codes, gaps = sequences.codes[item], sequences.gaps_of(item)
         split = len(codes)
-        if len(items) >= 10:
+        if len(items) >= FEWEST_APART:
             split = 0 if place % 5 == 4 else split
         elif len(codes) >= SPLIT_FROM:
             split = int(len(codes) * (1 - HELD_BACK))
@@ -100,6 +101,7 @@ def fit_energy(
     energy: EnergyModel,
     model: EventModel,
     sequences: EventSequences,
+    silences: FloatArray,
     length: int,
     max_steps: int,
     random: np.random.Generator,
@@ -107,60 +109,42 @@ def fit_energy(
     """Learn to tell real continuations from drawn ones.
 
     Returns how much better than chance it does on those held back, in nats; zero leaves the proposer as it is.
+
+    Raises
+    ------
+    FrameError
+        ``event.too_few``.
     """
-    ahead = energy.num_events
-    past = max(1, min(past_of_energy(length), max(len(times) for times in sequences.times) - ahead))
-    trained, held = _cut_continuations(sequences, past, ahead)
+    found = real_continuations(energy, model, sequences, silences)
+    pairs = [pair for some in found for pair in some]
+    cut = max(1, round(len(found) * (1 - HELD_BACK)))
+    learned = [pair for some in found[:cut] for pair in some]
+    apart = [pair for some in found[cut:] for pair in some]
+    if len(found) < FEWEST_APART:
+        cut = max(1, round(len(pairs) * (1 - HELD_BACK)))
+        learned, apart = pairs[:cut], pairs[cut:]
+    if not apart:
+        raise FrameError(
+            "no item is long enough for two continuations that the energy could learn from",
+            code="event.too_few",
+            item_ids=list(sequences.item_ids[:1]),
+            hint="give longer sequences, a smaller rerank_events, or rerank=None",
+        )
 
-    def choices(windows: tuple[IntArray, FloatArray], most: int) -> tuple[Tensor, Tensor]:
-        rows = random.permutation(len(windows[0]))[:most]
-        codes, gaps = windows[0][rows], windows[1][rows]
-        drawn = np.repeat(np.arange(len(rows)), NUM_NOISE)
-        new_codes, new_gaps = roll_out(model, codes[drawn, :past], gaps[drawn, :past], random, window=length, least=ahead)
-        all_codes = np.repeat(codes[:, None], NUM_NOISE + 1, 1)
-        all_gaps = np.repeat(gaps[:, None], NUM_NOISE + 1, 1)
-        all_codes[:, 1:, past:] = new_codes.reshape(len(rows), NUM_NOISE, ahead)
-        all_gaps[:, 1:, past:] = new_gaps.reshape(len(rows), NUM_NOISE, ahead)
-        return torch.as_tensor(all_codes), torch.as_tensor(all_gaps, dtype=torch.float32)
+    def choose(some: list[tuple[Paths, Paths]], most: int) -> tuple[Tensor, Tensor]:
+        kept = [some[row] for row in random.permutation(len(some))[:most]]
+        return make_choices(energy, model, kept, length, random)
 
-    real, judged = choices(trained, ENERGY_WINDOWS), choices(held, ENERGY_WINDOWS // 4)
+    real, judged = choose(learned, ENERGY_WINDOWS), choose(apart, ENERGY_WINDOWS // 4)
 
     def step() -> Tensor:
-        rows = torch.as_tensor(random.integers(len(real[0]), size=BATCH))
+        rows = torch.as_tensor(random.integers(len(real[0]), size=ENERGY_BATCH))
         return contrast(energy, model, real[0][rows], real[1][rows]).mean()
 
     def check() -> float:
         return float(contrast(energy, model, *judged).mean())
 
-    chance = math.log(NUM_NOISE + 1)
-    return chance - _optimise(energy, step, check, max_steps, ENERGY_RATE)
-
-
-def past_of_energy(length: int) -> int:
-    """Events of history that the energy reads."""
-    return max(1, length // 4)
-
-
-def _cut_continuations(
-    sequences: EventSequences, past: int, ahead: int
-) -> tuple[tuple[IntArray, FloatArray], tuple[IntArray, FloatArray]]:
-    """Whole windows of `past + ahead` events, those of every fifth place held back."""
-    length = past + ahead
-    windows = []
-    for item in require_events(sequences, length):
-        codes, gaps = sequences.codes[item], sequences.gaps_of(item)
-        starts = range(0, len(codes) - length + 1, max(1, ahead // 2))
-        windows.append([(codes[s : s + length], gaps[s : s + length]) for s in starts])
-    apart = windows[4::5] if len(windows) >= 10 else [some[-(len(some) // 5) :] for some in windows if len(some) >= 5]
-    learned = [some for place, some in enumerate(windows) if place % 5 != 4] if len(windows) >= 10 else [
-        some[: len(some) - len(some) // 5] if len(some) >= 5 else some for some in windows
-    ]
-
-    def stack(parts: list[list[tuple[IntArray, FloatArray]]]) -> tuple[IntArray, FloatArray]:
-        flat = [one for part in parts for one in part]
-        return np.stack([codes for codes, _ in flat]), np.stack([gaps for _, gaps in flat])
-
-    return stack(learned), stack(apart or learned)
+    return math.log(NUM_NOISE + 1) - _optimise(energy, step, check, max_steps, ENERGY_RATE)
 
 
 def _optimise(
