@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 
 
-LONG = ("02_fine_tune", "08_covariates")  # about half a minute each
+LONG = ("02_fine_tune", "08_covariates", "13_events")  # about half a minute each
 MARKED = [pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else ()) for path in EXAMPLES]
 
 
@@ -77,6 +77,11 @@ def check_generate(folder, printed):
         assert generated < 1.1 < noise
 
 
+def check_events(folder, printed):
+    assert "in the last hour:" in printed
+    assert len(printed.split("one way it could go on:")[1].strip().splitlines()) == 6
+
+
 CHECKS = {
     "01_zero_shot": check_zero_shot,
     "02_fine_tune": check_fine_tune,
@@ -84,4 +89,5 @@ CHECKS = {
     "06_several_targets": check_several_targets,
     "07_explain": check_explain,
     "09_generate": check_generate,
+    "13_events": check_events,
 }

@@ -16,13 +16,13 @@ from tsar.events.network import EventModel, Gaps, make_config, survival
 from tsar.events.rollout import draw_gap
 from tsar.model.cache import LayerCache
 
-SMALL = {"max_steps": 10, "d_model": 16, "num_layers": 1, "context_length": 16, "num_samples": 20, "rerank_events": 5}
+SMALL = {"max_steps": 4, "d_model": 16, "num_layers": 1, "context_length": 16, "num_samples": 20, "rerank_events": 5}
 
 
 @pytest.fixture(scope="module")
 def events():
     random = np.random.default_rng(0)
-    return to_frame([simulate(random, 60.0) for _ in range(6)])
+    return to_frame([simulate(random, 60.0) for _ in range(4)])
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_the_past_does_not_see_the_future():
 def test_prediction_sums_up_the_samples(fitted):
     counts = fitted.predict(horizon=20.0)
     assert list(counts.columns) == ["item_id", "event_type", "predictions", "0.1", "0.5", "0.9"]
-    assert len(counts) == 12
+    assert len(counts) == 8
     drawn = fitted.sample(horizon=20.0)
     mean = drawn.groupby(["item_id", "event_type"]).size() / 20
     np.testing.assert_allclose(counts.set_index(["item_id", "event_type"])["predictions"], mean)

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from tsar.errors import NotFittedError, OptionError
 from tsar.events.energy import EnergyModel, path_weights
 from tsar.events.network import EventModel, make_config
-from tsar.events.rollout import roll_out
+from tsar.events.rollout import MOST_EVENTS, roll_out
 from tsar.events.sequences import EventSequences, read_duration, read_events, require_events
 from tsar.events.training import fit_energy, fit_events
 from tsar.forecast import validate_levels
@@ -315,6 +315,10 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         duration = 0.0 if horizon is None else read_duration(horizon, sequences.origin)
         if num_events is not None:
             _require_whole("num_events", num_events)
+        expected = max(num_events or 0, duration / float(self.model_.mean_gap))
+        if expected > MOST_EVENTS:
+            text = f"The horizon holds about {expected:,.0f} events an item; at most {MOST_EVENTS:,} are drawn."
+            raise OptionError(text, code="option.invalid", hint="Ask for a shorter horizon.")
         for item, item_id in enumerate(sequences.item_ids):
             last = sequences.times[item][-1]
             elapsed = 0.0 if start is None else _silence(start, sequences, item)
