@@ -46,7 +46,8 @@ def roll_out(
     Returns
     -------
     codes, gaps : (B, M)
-        The new events; the first gap counts from the last event, `elapsed` included.
+        The new events; the first gap counts from the last event, `elapsed` included. What a row has after its end
+        is not to be looked at.
 
     Raises
     ------
@@ -56,10 +57,11 @@ def roll_out(
     device = model.log_mean.device
     history = torch.as_tensor(codes, device=device), torch.as_tensor(gaps, dtype=torch.float32, device=device)
     passed = np.full(len(codes), -elapsed)
+    active = np.arange(len(codes))  # rows that go on: those that have ended wait with gaps of zero
     new_codes: list[IntArray] = []
     new_gaps: list[FloatArray] = []
     half = max(window // 2, 1)
-    while len(new_gaps) < least or (passed <= duration).any():
+    while len(active):
         if len(new_gaps) > MOST_EVENTS:
             text = f"A path of events to the end of the horizon takes more than {MOST_EVENTS:,} events."
             raise OptionError(text, code="option.invalid", hint="Ask for a shorter horizon.")
@@ -69,14 +71,18 @@ def roll_out(
         state, now = model.trunk(kept[0], model.normalize(kept[1]), clock, caches)[:, -1], clock[:, -1:]
         for _ in range(half):
             gap, code = _draw(model, state, random, 0.0 if new_gaps else elapsed)
-            new_codes.append(code.cpu().numpy())
-            new_gaps.append(gap.cpu().numpy().astype(np.float64))
-            passed = passed + new_gaps[-1]
+            new_codes.append(np.zeros(len(codes), dtype=np.int64))
+            new_gaps.append(np.zeros(len(codes)))
+            new_codes[-1][active], new_gaps[-1][active] = code.cpu().numpy(), gap.cpu().numpy()
+            passed += new_gaps[-1]
             history = torch.cat([history[0], code[:, None]], 1), torch.cat([history[1], gap[:, None]], 1)
             if len(new_gaps) >= least and (passed > duration).all():
                 break
             now = now + gap[:, None] / model.mean_gap
             state = model.trunk(code[:, None], model.normalize(gap)[:, None], now, caches)[:, -1]
+        goes_on = (passed[active] <= duration) | (len(new_gaps) < least)
+        history = history[0][goes_on], history[1][goes_on]
+        active = active[goes_on]
     return np.stack(new_codes, 1), np.stack(new_gaps, 1)
 
 
