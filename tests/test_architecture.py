@@ -36,7 +36,7 @@ LAYERS = (
     ("inference", "tuning", "mixing", "related", "channels"),
     ("options", "saved"),
     ("forecaster",),
-    ("tasks", "baselines", "plotting", "plotting_backtest", "distributed", "interop"),
+    ("tasks", "events", "baselines", "plotting", "plotting_backtest", "distributed", "interop"),
     ("explanation", "plotting_explain"),
     ("benchmark",),
     ("ranking",),
@@ -65,6 +65,7 @@ PANDAS_ALLOWED = {
     "benchmark",
     "reporting",
     "tasks",
+    "events",
 }
 PANDAS_LAZILY = {"cli", "doctor"}
 TORCH_NEVER = {"errors", "types", "logging", "deprecation", "storage", "freq", "frame", "registry"}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tsar.backtesting import backtest
     from tsar.constraints import Constraints
     from tsar.diagnosis import diagnose
+    from tsar.events.forecaster import EventForecaster
     from tsar.explanation import explain
     from tsar.forecast import Forecast
     from tsar.forecaster import Forecaster
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Constraints",
+    "EventForecaster",
     "FineTuneConfig",
     "Forecast",
     "Forecaster",
@@ -68,6 +70,7 @@ __all__ = [
 
 _HOMES = {
     "Constraints": "tsar.constraints",
+    "EventForecaster": "tsar.events.forecaster",
     "FineTuneConfig": "tsar.training.tune_config",
     "Forecast": "tsar.forecast",
     "Forecaster": "tsar.forecaster",

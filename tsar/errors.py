@@ -30,6 +30,10 @@ CODES: Mapping[str, str] = MappingProxyType(
         "frame.too_many_gaps": "closing the gaps would need far more rows than were given",
         "frame.scattered_rows": "the rows of an item of a large file do not lie together",
         "frame.no_members": "no series of the frame can be used to generate from",
+        # events
+        "event.null_type": "the type of an event is missing",
+        "event.unknown_type": "an event has a type that was not there in fit",
+        "event.too_few": "no item has enough events",
         # covariates
         "covariate.missing_future": "future covariates are named but future_df was not given",
         "covariate.short_future": "future_df lacks rows of timestamps that are to be forecast",

@@ -13,7 +13,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 
 
 ENGINES = {"10_ray": "ray.data", "11_spark": "pyspark", "12_dask": "dask.dataframe"}
-LONG = ("02_", "03_", "04_", "05_", "06_", "08_", "09_", *ENGINES)  # ten seconds and more
+LONG = ("02_", "03_", "04_", "05_", "06_", "08_", "09_", "13_", *ENGINES)  # ten seconds and more
 MARKED = [pytest.param(path, marks=pytest.mark.slow if path.stem.startswith(LONG) else ()) for path in EXAMPLES]
 
 
@@ -84,6 +84,11 @@ def check_engine(folder, printed):
     assert printed.splitlines()[-1].startswith("[\"frame.infinite_target: the target 'target' is inf")
 
 
+def check_events(folder, printed):
+    assert "in the last hour:" in printed
+    assert len(printed.split("one way it could go on:")[1].strip().splitlines()) == 6
+
+
 CHECKS = {
     "01_zero_shot": check_zero_shot,
     "02_fine_tune": check_fine_tune,
@@ -92,4 +97,5 @@ CHECKS = {
     "07_explain": check_explain,
     "09_generate": check_generate,
     **dict.fromkeys(ENGINES, check_engine),
+    "13_events": check_events,
 }

@@ -1,0 +1,1 @@
+"""Event sequences: which kind of event comes next, and when; see `tsar.events.forecaster`."""
