@@ -218,7 +218,7 @@ def _feed_back(
     batch, _, num_levels = quantiles.shape
     length = quantiles.shape[1] // model.config.patch_length * model.config.patch_length
     rows = torch.arange(batch, device=values.device).repeat_interleave(num_levels)
-    cache = Cache.empty(model.config.num_layers) if model.config.scaling == "causal" else None
+    cache = Cache.empty(model.config.num_layers) if model.can_cache else None
     if cache is not None:
         model.trunk(model.tokenizer.encode(values, observed, period), cache=cache)
         cache = cache.select(rows, cache.num_tokens)

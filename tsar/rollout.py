@@ -128,7 +128,7 @@ class _Rollout:
         """Start from a window, nothing of which has gone through the model."""
         self.window = window
         self.period: Period | None = self.model.tokenizer.find_period(window, torch.isfinite(window))
-        self.cache = Cache.empty(self.model.config.num_layers) if self.model.config.scaling == "causal" else None
+        self.cache = Cache.empty(self.model.config.num_layers) if self.model.can_cache else None
 
     def _quantiles(self) -> FloatArray:
         """Quantiles (ROWS, P, Q) of the patch that follows the windows, in their units."""

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tsar.model.blocks.attention import AttentionBlock
 from tsar.model.cache import LayerCache
 from tsar.model.config import ModelConfig
-from tsar.model.layers import Block, PatchEmbedding, RMSNorm, rotary_table
+from tsar.model.layers import PatchEmbedding, RMSNorm, rotary_table
 
 NUM_CLOCKS = 6
 NARROWEST, WIDEST = math.log(0.05), math.log(5.0)  # of a component, in deviations of all log gaps
@@ -49,7 +50,7 @@ class EventTrunk(nn.Module):
         self.config = config
         self.types = nn.Embedding(num_types, config.d_model)
         self.embedding = PatchEmbedding(GAP_FEATURES + 2 * NUM_CLOCKS, config.d_model)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(AttentionBlock(config) for _ in range(config.num_layers))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
 
     def forward(self, codes: Tensor, z: Tensor, clock: Tensor, caches: list[LayerCache] | None = None) -> Tensor:

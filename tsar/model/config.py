@@ -13,6 +13,7 @@ FORMAT_VERSION = 1
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SCALINGS = ("causal", "window")
 ATTENTIONS = ("causal", "full")
+POSITIONS = ("rotary", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,15 @@ class ModelConfig:
         The output law, a name in `tsar.heads.HEADS`: ``"quantile"``, ``"student_t"`` or ``"mixture"``.
     num_components
         Normal laws of a mixture.
+    tokenizer
+        How windows become tokens, a name in `tsar.tokenizers.TOKENIZERS`. With full attention ``"patch"`` stands for
+        ``"gap"``.
+    blocks
+        The layers of the trunk, names in `tsar.model.blocks.BLOCKS`, taken in turn until there are `num_layers`.
+    feed_forward
+        The position-wise half of a block, a name in `tsar.model.blocks.FEED_FORWARDS`.
+    position
+        ``"rotary"``, or ``"none"`` for no position code at all: the causal mask alone tells the order.
     rope_base
         Base of the rotary position code.
     norm_eps
@@ -72,11 +82,16 @@ class ModelConfig:
     prompt_length: int = 0
     head: str = "quantile"
     num_components: int = 3
+    tokenizer: str = "patch"
+    blocks: tuple[str, ...] = ("attention",)
+    feed_forward: str = "swiglu"
+    position: str = "rotary"
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quantile_levels", tuple(float(level) for level in self.quantile_levels))
+        object.__setattr__(self, "blocks", tuple(self.blocks))
         problem = self._problem()
         if problem:
             raise ModelError(f"The model config is not usable: {problem}.", code="model.bad_config")
@@ -104,8 +119,9 @@ class ModelConfig:
             return f"attention must be one of {ATTENTIONS}, got {self.attention!r}"
         if self.attention == "full" and (self.scaling != "window" or self.output_length != self.patch_length):
             return 'attention="full" needs scaling="window" and output_length equal to patch_length'
-        if self.head != "quantile" and self.head not in _head_names():
-            return f"head must be one of {_head_names()}, got {self.head!r}"
+        problem = None if self.is_plain else self._unknown_part()
+        if problem:
+            return problem
         if self.period not in (True, False):
             return f"period must be true or false, got {self.period!r}"
         for name in ("rope_base", "norm_eps"):
@@ -119,6 +135,28 @@ class ModelConfig:
             return "quantile_levels must be symmetric around 0.5"
         return None
 
+    def _unknown_part(self) -> str | None:
+        """Parts are found by name, in closed registries; torch is imported for those beyond the usual ones only."""
+        from tsar.heads import HEADS
+        from tsar.model.blocks import BLOCKS, FEED_FORWARDS
+        from tsar.tokenizers import TOKENIZERS
+
+        if self.position not in POSITIONS:
+            return f"position must be one of {POSITIONS}, got {self.position!r}"
+        chosen = [("head", self.head, tuple(HEADS)), ("tokenizer", self.tokenizer, tuple(TOKENIZERS))]
+        chosen += [("feed_forward", self.feed_forward, tuple(FEED_FORWARDS))]
+        chosen += [("blocks", block, tuple(BLOCKS)) for block in self.blocks or ("",)]
+        for field, name, known in chosen:
+            if name not in known:
+                return f"{field} must be one of {known}, got {name!r}"
+        return None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every part is the usual one, so that sizes follow from a formula."""
+        parts = (self.head, self.tokenizer, self.blocks, self.feed_forward, self.position)
+        return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary")
+
     @property
     def task(self) -> str:
         """What a model of this config is for: ``"forecast"`` or ``"infill"``."""
@@ -131,7 +169,8 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain JSON types, with its ``format_version``."""
-        return {"format_version": FORMAT_VERSION, **asdict(self), "quantile_levels": list(self.quantile_levels)}
+        return {"format_version": FORMAT_VERSION, **asdict(self), "quantile_levels": list(self.quantile_levels),
+                "blocks": list(self.blocks)}  # fmt: skip
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
@@ -163,10 +202,12 @@ class ModelConfig:
 
 def num_parameters(config: ModelConfig) -> int:
     """Count the weights of a decoder of this config (checked against the module by a test)."""
+    if not config.is_plain:
+        return _count_parameters(config)
     d, kv = config.d_model, config.num_kv_heads * config.head_dim
     q = config.num_heads * config.head_dim
     features = 3 * config.patch_length + 4 + (8 if config.period else 0)
-    outputs = config.output_length * _width_of_head(config)
+    outputs = config.output_length * len(config.quantile_levels)
     embed = features * d + features * d + d + d * d
     prompt = 2 * kv * config.prompt_length + (config.num_heads if config.prompt_length else 0)
     block = prompt + 2 * d + d * (q + 2 * kv) + q * d + 2 * config.head_dim + 3 * d * config.d_ff
@@ -174,17 +215,14 @@ def num_parameters(config: ModelConfig) -> int:
     return embed + config.num_layers * block + d + head
 
 
-def _head_names() -> tuple[str, ...]:
-    from tsar.heads import HEADS  # torch, which a config of the usual head does without
+def _count_parameters(config: ModelConfig) -> int:
+    """Count the weights of a decoder that holds no memory."""
+    import torch
 
-    return tuple(HEADS)
+    from tsar.model.decoder import Decoder
 
-
-def _width_of_head(config: ModelConfig) -> int:
-    """Numbers that the head gives for each point."""
-    from tsar.heads import HEADS
-
-    return int(HEADS[config.head].width_of(len(config.quantile_levels), config.num_components))
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in Decoder(config, initialize=False).parameters())
 
 
 def flops_per_token(config: ModelConfig, num_tokens: int) -> int:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from tsar.heads import HEADS, Head, Law
+from tsar.model.blocks import BLOCKS
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
-from tsar.model.layers import Block, PatchEmbedding, RMSNorm, rotary_table
-from tsar.tokenizers.gap import GapTokenizer
-from tsar.tokenizers.patch import PatchTokenizer, Tokens
+from tsar.model.layers import PatchEmbedding, RMSNorm, rotary_table
+from tsar.tokenizers import TOKENIZERS
+from tsar.tokenizers.patch import Tokens
 
 
 class Decoder(nn.Module):
@@ -33,10 +34,12 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, *, initialize: bool = True) -> None:
         super().__init__()
         self.config = config
-        kind = PatchTokenizer if config.attention == "causal" else GapTokenizer
+        fills_gaps = config.task == "infill" and config.tokenizer == "patch"
+        kind = TOKENIZERS["gap" if fills_gaps else config.tokenizer]
         self.tokenizer = kind(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
         self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        names = (config.blocks[number % len(config.blocks)] for number in range(config.num_layers))
+        self.blocks = nn.ModuleList(BLOCKS[name](config, number) for number, name in enumerate(names))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         sizes = (config.d_model, config.output_length, len(config.quantile_levels), config.num_components)
         self.head: Head = HEADS[config.head](*sizes)
@@ -52,13 +55,13 @@ class Decoder(nn.Module):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for module in self.modules():
-            if isinstance(module, Block):
-                nn.init.zeros_(module.attention.output.weight)
-                nn.init.zeros_(module.feed_forward.down.weight)
-                if module.attention.prompt is not None:
-                    module.attention.prompt.initialize()
-        self.head.initialize()
+        for part in (*self.blocks, self.head):
+            part.initialize()
+
+    @property
+    def can_cache(self) -> bool:
+        """Whether tokens read once stay as they are, so that a rollout need not read them again."""
+        return self.config.scaling == "causal" and all(block.can_cache for block in self.blocks)
 
     def forward(
         self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None, at: Sequence[int] | None = None
@@ -119,6 +122,8 @@ class Decoder(nn.Module):
             key_mask = cache.extend_mask(everything if key_mask is None else key_mask)
         mask = None if key_mask is None else attention_mask(key_mask, patches.shape[1])
         positions = torch.arange(already, already + patches.shape[1], device=patches.device)
+        if self.config.position == "none":
+            positions = torch.zeros_like(positions)
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_base)
         x = self.embedding(patches).to(patches.dtype)  # under autocast too, the residual stream keeps full precision
         for index, block in enumerate(self.blocks):

@@ -93,6 +93,12 @@ class Attention(nn.Module):
         written: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, asking, -1))
         return written
 
+    def initialize(self) -> None:
+        """Write nothing to begin with."""
+        nn.init.zeros_(self.output.weight)
+        if self.prompt is not None:
+            self.prompt.initialize()
+
     def _project(
         self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], asking: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -143,30 +149,9 @@ class SwiGLU(nn.Module):
         written: Tensor = self.down(F.silu(gate) * up)
         return written
 
-
-class Block(nn.Module):
-    """Pre-normalised residual block: attention, then feed-forward."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.attention_norm = RMSNorm(config.d_model, config.norm_eps)
-        self.attention = Attention(config)
-        self.feed_forward_norm = RMSNorm(config.d_model, config.norm_eps)
-        self.feed_forward = SwiGLU(config)
-
-    def forward(
-        self,
-        x_BTD: Tensor,
-        rotary: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        cache: LayerCache | None,
-        last: int | None = None,
-    ) -> Tensor:
-        """Return the residual stream after this block, (B, T, D); with `last`, of that many last tokens only."""
-        read = self.attention(self.attention_norm(x_BTD), rotary, mask, cache, last)
-        x_BTD = (x_BTD if last is None else x_BTD[:, -last:]) + read
-        after: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
-        return after
+    def initialize(self) -> None:
+        """Write nothing to begin with."""
+        nn.init.zeros_(self.down.weight)
 
 
 class PatchEmbedding(nn.Module):

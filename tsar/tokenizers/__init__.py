@@ -1,1 +1,9 @@
-"""From windows to tokens."""
+"""From windows to tokens. A new tokenizer is a module here and a line in `TOKENIZERS`."""
+
+from tsar.tokenizers.gap import GapTokenizer
+from tsar.tokenizers.patch import PatchTokenizer
+
+TOKENIZERS: dict[str, type[PatchTokenizer]] = {"patch": PatchTokenizer, "gap": GapTokenizer}
+"""By the name in a config."""
+
+__all__ = ["TOKENIZERS"]

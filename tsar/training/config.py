@@ -97,6 +97,9 @@ class Recipe:
         Release folder of a model to learn from besides the data, see `tsar.training.distill`; None: no teacher.
     teacher_share
         How much of the loss is the distance to the teacher's quantiles; None: half with a teacher. Refused without one.
+    objective
+        What training lowers, a name in `tsar.training.objectives.OBJECTIVES`; ``"auto"``: what the model's attention
+        asks for.
     """
 
     name: str
@@ -105,6 +108,7 @@ class Recipe:
     init_from: str | None = None
     teacher: str | None = None
     teacher_share: float | None = None
+    objective: str = "auto"
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     corrupt: CorruptConfig = field(default_factory=CorruptConfig)

@@ -137,7 +137,9 @@ class _Run:
         if recipe.init_from is not None and checkpoint is None:
             _start_from(decoder, recipe.init_from)
         teacher = _find_teacher(recipe.teacher, decoder, accelerator.device) if recipe.teacher is not None else None
-        objective = make_objective(decoder, smooth_weight=train.smooth_weight).to(accelerator.device)
+        objective = make_objective(decoder, name=recipe.objective, smooth_weight=train.smooth_weight).to(
+            accelerator.device
+        )
         optimizer = make_optimizer(objective, recipe.optim)
         ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
         state = RunState()

@@ -112,11 +112,20 @@ class HiddenPoints(nn.Module):
         return loss
 
 
-def make_objective(decoder: Decoder, *, smooth_weight: float = 0.0) -> NextPatches | HiddenPoints:
-    """Return the objective that the decoder's attention asks for."""
-    if decoder.config.task == "infill":
-        return HiddenPoints(decoder)
-    return NextPatches(decoder, smooth_weight=smooth_weight)
+OBJECTIVES: dict[str, type[NextPatches] | type[HiddenPoints]] = {
+    "next_patches": NextPatches,
+    "hidden_points": HiddenPoints,
+}
+"""By the name in a recipe."""
+
+
+def make_objective(decoder: Decoder, *, name: str = "auto", smooth_weight: float = 0.0) -> NextPatches | HiddenPoints:
+    """Return the objective of this name; ``"auto"``: the one that the decoder's attention asks for."""
+    if name == "auto":
+        name = "hidden_points" if decoder.config.task == "infill" else "next_patches"
+    if name == "next_patches":
+        return NextPatches(decoder, smooth_weight=smooth_weight)
+    return OBJECTIVES[name](decoder)
 
 
 def encode_windows(decoder: Decoder, windows: Tensor, visible: Tensor) -> tuple[Tokens, Tensor]:

@@ -71,7 +71,9 @@ class Validation:
             return {}
         device = self.windows.device
         with torch.device(device):
-            objective = make_objective(Decoder(recipe.model), smooth_weight=recipe.train.smooth_weight)
+            objective = make_objective(
+                Decoder(recipe.model), name=recipe.objective, smooth_weight=recipe.train.smooth_weight
+            )
         objective.decoder.load_state_dict(weights)
         objective = objective.to(device).eval()
         losses = []
