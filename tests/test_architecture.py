@@ -33,7 +33,7 @@ LAYERS = (
     ("conformal",),
     ("registry", "upgrade"),
     ("hub",),
-    ("inference", "tuning", "mixing", "related", "channels"),
+    ("inference", "tuning", "mixing", "related", "channels", "export"),
     ("options", "saved"),
     ("forecaster",),
     ("tasks", "events", "baselines", "plotting", "plotting_backtest", "distributed", "interop"),

@@ -17,7 +17,7 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 WITHOUT_MODEL = ("models", "doctor")
-SLOW = ("doctor",)
+SLOW = ("doctor", "export")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,7 @@ def test_every_command_has_an_example():
     shown = {shlex.split(command)[1] for command in COMMANDS}
     assert shown == {
         "forecast", "finetune", "backtest", "impute", "detect", "embed", "explain", "report", "benchmark", "bench",
+        "export",
         "models", "doctor",
     }  # fmt: skip
 

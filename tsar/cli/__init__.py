@@ -17,7 +17,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from tsar import __version__
-from tsar.cli import backtesting, explaining, forecasting, installation, reporting, serving, speed, tasks, training
+from tsar.cli import (
+    backtesting,
+    explaining,
+    exporting,
+    forecasting,
+    installation,
+    reporting,
+    serving,
+    speed,
+    tasks,
+    training,
+)
 from tsar.errors import TsarError, TsarWarning
 
 COMMANDS = (
@@ -32,6 +43,7 @@ COMMANDS = (
     serving.add_serve,
     backtesting.add_benchmark,
     speed.add_bench,
+    exporting.add_export,
     training.add_pretrain,
     installation.add_models,
     installation.add_doctor,

@@ -142,7 +142,8 @@ def attention_mask(key_mask: Tensor, num_queries: int) -> Tensor | None:
 
     Padding tokens stand at the left; they see themselves only, so that no row is empty.
     """
-    if num_queries == key_mask.shape[1] and bool(key_mask.all()):
+    traced = torch.compiler.is_exporting()  # a graph cannot depend on what is in the mask
+    if not traced and num_queries == key_mask.shape[1] and bool(key_mask.all()):
         return None
     num_keys = key_mask.shape[1]
     query = torch.arange(num_keys - num_queries, num_keys, device=key_mask.device)[:, None]
