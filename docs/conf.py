@@ -80,6 +80,7 @@ SIDEBAR: dict[str, list[tuple[str, str]]] = {
         ("Many series", "many_series"),
         ("Speed", "speed"),
         ("Serving", "serving"),
+        ("Export", "export"),
         ("Interop", "interop"),
         ("Export", "export"),
         ("Robustness", "robustness"),

@@ -1,18 +1,21 @@
-"""Other packages' models, to be timed beside ours: their code and published sizes, with random weights.
+"""Models to be timed beside ours: other packages' code and published sizes, with random weights, and ours as ONNX.
 
 Time does not depend on what the weights are, so nothing needs to be downloaded.
 """
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from tsar.errors import MissingDependencyError, OptionError
+from tsar.export import OnnxModel, export_onnx
 from tsar.types import FloatArray
 
 Forecast = Callable[[FloatArray, int], object]
@@ -25,7 +28,8 @@ BOLT_SIZES = {
 }
 """Of T5 (Ansari et al., 2024; the published configs of amazon/chronos-bolt-*)."""
 
-PEERS = tuple(BOLT_SIZES)
+ONNX = "tsar-onnx"
+PEERS = (*BOLT_SIZES, ONNX)
 
 
 def make_peer(name: str) -> Forecast:
@@ -40,7 +44,25 @@ def make_peer(name: str) -> Forecast:
     """
     if name not in PEERS:
         raise OptionError(f"peers must be of {', '.join(PEERS)}, got {name!r}.", code="option.invalid")
-    return _make_bolt(BOLT_SIZES[name])
+    return _make_onnx() if name == ONNX else _make_bolt(BOLT_SIZES[name])
+
+
+def _make_onnx() -> Forecast:
+    """Run tsar-tiny itself by onnxruntime; the first call for a shape exports it."""
+    models: dict[tuple[int, int], OnnxModel] = {}
+
+    def forecast(series: FloatArray, prediction_length: int) -> object:
+        rows, points = series.shape
+        shape = (min(points, 1024), prediction_length)
+        if shape not in models:
+            with tempfile.TemporaryDirectory() as folder:
+                path = export_onnx(
+                    "tsar-tiny", Path(folder) / "m.onnx", context_length=shape[0], prediction_length=prediction_length
+                )
+                models[shape] = OnnxModel(path, threads=torch.get_num_threads())
+        return models[shape].decode_panel(series.reshape(-1), np.arange(rows + 1) * points)
+
+    return forecast
 
 
 def _make_bolt(sizes: dict[str, int]) -> Forecast:

@@ -25,7 +25,9 @@ def add_bench(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="NAME", help="release or folder (default: %(default)s)"
     )
-    parser.add_argument("--peers", nargs="+", default=[], metavar="NAME", help="chronos-bolt-tiny, -mini, -small")
+    parser.add_argument(
+        "--peers", nargs="+", default=[], metavar="NAME", help="chronos-bolt-tiny, -mini, -small, tsar-onnx"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="timed runs of each (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="the two smallest works only")
