@@ -59,6 +59,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "model.unknown_name": "no model of this name is known",
         "model.wrong_task": "a model is not of the kind that the task needs",
         "model.bad_config": "a model configuration is not valid",
+        "model.bad_body": "the language model that a model is built on is not there, or is another one",
         "model.no_export": "a model cannot be written as ONNX, or a file is not such a model",
         "model.not_on_hub": "the Hugging Face hub cannot be reached, or has no such model",
         "release.missing_file": "a file of a release is not there",

@@ -170,11 +170,12 @@ def _validate(decoder: Decoder, prediction_length: int, context_length: int, pre
     config = decoder.config
     if config.task != "forecast":
         raise ModelError("This model fills gaps and does not forecast.", code="model.wrong_task")
-    if config.period:
+    if config.period or config.body:
+        part = "that looks for the period of a window" if config.period else "around a language model"
         raise ModelError(
-            "A model that looks for the period of a window cannot be exported.",
+            f"A model {part} cannot be exported.",
             code="model.no_export",
-            hint="Take a model without model.period, such as tsar-tiny.",
+            hint="Take a model of the usual parts, such as tsar-tiny.",
         )
     if precision not in PRECISIONS:
         raise OptionError(f"precision must be one of {PRECISIONS}, got {precision!r}.", code="option.invalid")

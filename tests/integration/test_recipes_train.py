@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from pretrain.make_body import make_body
 from tsar.decode import decode
 from tsar.errors import TsarError
 from tsar.hub import load_release
@@ -26,9 +27,14 @@ SHRUNK = [
 ]  # fmt: skip
 
 
+def needs_body(path: Path) -> bool:
+    return "\n  body: " in path.read_text()
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_trains_and_its_release_forecasts(path, tmp_path):
-    recipe = load_recipe(path, SHRUNK)
+    body = [f"model.body={make_body('gpt2', tmp_path / 'language-model', width=16)}"] if needs_body(path) else []
+    recipe = load_recipe(path, SHRUNK + body)
     release = pretrain(recipe, tmp_path / "run")
     decoder = load_release(release)
     assert decoder.config == recipe.model

@@ -14,6 +14,8 @@ DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SCALINGS = ("causal", "window")
 ATTENTIONS = ("causal", "full")
 POSITIONS = ("rotary", "none")
+BODY_INPUTS = ("linear", "reprogram")
+BODY_PARTS = ("norm", "position")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,17 @@ class ModelConfig:
         The position-wise half of a block, a name in `tsar.model.blocks.FEED_FORWARDS`.
     position
         ``"rotary"``, or ``"none"`` for no position code at all: the causal mask alone tells the order.
+    body
+        Folder of a transformers language model on this machine that stands for the blocks, frozen, see
+        `tsar.model.body`; empty for none. `num_layers` then counts for nothing.
+    body_input
+        How patches enter it: ``"linear"`` or ``"reprogram"``.
+    body_sentence
+        Whether a sentence about the window stands in front of it.
+    body_trains
+        What of it is trained: of ``"norm"`` and ``"position"``.
+    prompt_pool
+        Prompts of which the best stand in front of a window; 0 for none. It needs a body.
     rope_base
         Base of the rotary position code.
     norm_eps
@@ -86,12 +99,18 @@ class ModelConfig:
     blocks: tuple[str, ...] = ("attention",)
     feed_forward: str = "swiglu"
     position: str = "rotary"
+    body: str = ""
+    body_input: str = "linear"
+    body_sentence: bool = False
+    body_trains: tuple[str, ...] = ()
+    prompt_pool: int = 0
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "quantile_levels", tuple(float(level) for level in self.quantile_levels))
         object.__setattr__(self, "blocks", tuple(self.blocks))
+        object.__setattr__(self, "body_trains", tuple(self.body_trains))
         problem = self._problem()
         if problem:
             raise ModelError(f"The model config is not usable: {problem}.", code="model.bad_config")
@@ -103,7 +122,7 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 20:
                 return f"{name} must be a positive whole number, got {value!r}"
-        for name in ("max_span", "prompt_length"):
+        for name in ("max_span", "prompt_length", "prompt_pool"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1 << 20:
                 return f"{name} must be a whole number from 0, got {value!r}"
@@ -149,13 +168,22 @@ class ModelConfig:
         for field, name, known in chosen:
             if name not in known:
                 return f"{field} must be one of {known}, got {name!r}"
+        if self.body_input not in BODY_INPUTS or self.body_sentence not in (True, False):
+            return f"body_input must be one of {BODY_INPUTS}, and body_sentence true or false"
+        if any(part not in BODY_PARTS for part in self.body_trains):
+            return f"body_trains must be of {BODY_PARTS}, got {self.body_trains}"
+        if not isinstance(self.body, str) or (not self.body and (self.prompt_pool or self.body_trains)):
+            return "prompt_pool and body_trains need a body, the folder of a language model"
+        if self.body and self.attention != "causal":
+            return 'a body needs attention="causal"'
         return None
 
     @property
     def is_plain(self) -> bool:
         """Whether every part is the usual one, so that sizes follow from a formula."""
+        has_body = bool(self.body or self.prompt_pool or self.body_trains or self.body_sentence)
         parts = (self.head, self.tokenizer, self.blocks, self.feed_forward, self.position)
-        return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary")
+        return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary") and not has_body
 
     @property
     def task(self) -> str:
@@ -170,7 +198,7 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain JSON types, with its ``format_version``."""
         return {"format_version": FORMAT_VERSION, **asdict(self), "quantile_levels": list(self.quantile_levels),
-                "blocks": list(self.blocks)}  # fmt: skip
+                "blocks": list(self.blocks), "body_trains": list(self.body_trains)}  # fmt: skip
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:

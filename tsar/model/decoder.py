@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tsar.heads import HEADS, Head, Law
 from tsar.model.blocks import BLOCKS
+from tsar.model.body import LanguageBody
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.layers import PatchEmbedding, RMSNorm, rotary_table
@@ -38,7 +39,9 @@ class Decoder(nn.Module):
         kind = TOKENIZERS["gap" if fills_gaps else config.tokenizer]
         self.tokenizer = kind(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
         self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
-        names = (config.blocks[number % len(config.blocks)] for number in range(config.num_layers))
+        self.body = LanguageBody(config) if config.body else None
+        num_layers = 0 if config.body else config.num_layers
+        names = (config.blocks[number % len(config.blocks)] for number in range(num_layers))
         self.blocks = nn.ModuleList(BLOCKS[name](config, number) for number, name in enumerate(names))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         sizes = (config.d_model, config.output_length, len(config.quantile_levels), config.num_components)
@@ -55,13 +58,15 @@ class Decoder(nn.Module):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for part in (*self.blocks, self.head):
-            part.initialize()
+        for part in (*self.blocks, self.body, self.head):
+            if part is not None:
+                part.initialize()
 
     @property
     def can_cache(self) -> bool:
         """Whether tokens read once stay as they are, so that a rollout need not read them again."""
-        return self.config.scaling == "causal" and all(block.can_cache for block in self.blocks)
+        causal = self.config.scaling == "causal" and self.body is None
+        return causal and all(block.can_cache for block in self.blocks)
 
     def forward(
         self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None, at: Sequence[int] | None = None
@@ -131,6 +136,8 @@ class Decoder(nn.Module):
                 states.append(x)
             asking = last if index == len(self.blocks) - 1 else None
             x = block(x, rotary, mask, cache.layers[index] if cache is not None else None, asking)
+        if self.body is not None:
+            x = self.body(x, tokens)[:, -(last or 0) :]
         if states is not None:
             states.append(x)
         hidden: Tensor = self.norm(x)

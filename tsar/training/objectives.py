@@ -82,6 +82,23 @@ class NextPatches(nn.Module):
         return error / (count * (valid.shape[1] * valid.shape[2])).sqrt()
 
 
+class Direct(NextPatches):
+    """Quantiles of what follows the window, at its last token alone: for models whose tokens see the whole window."""
+
+    def forward(self, windows: Tensor, visible: Tensor, guide: Tensor | None = None, share: float = 0.0) -> Tensor:
+        """Return the loss (B,) of each window; arguments as of `NextPatches`, no teacher."""
+        context = windows.shape[1] - self.decoder.config.output_length
+        tokens = self.decoder.tokenizer.encode(windows[:, :context], visible[:, :context])
+        law = self.decoder.law(tokens, last=1)
+        state = tokens.state.at(slice(-1, None))
+        targets = windows[:, None, context:]
+        valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
+        z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
+        error = torch.where(valid, law.loss(z), 0.0).sum((1, 2))
+        loss: Tensor = error / (valid.sum((1, 2)).clamp_min(1) * targets.shape[-1]).sqrt()
+        return loss
+
+
 class HiddenPoints(nn.Module):
     """Wrap a decoder with full attention: quantiles of the points that are known but hidden, from both sides.
 
@@ -114,6 +131,7 @@ class HiddenPoints(nn.Module):
 
 OBJECTIVES: dict[str, type[NextPatches] | type[HiddenPoints]] = {
     "next_patches": NextPatches,
+    "direct": Direct,
     "hidden_points": HiddenPoints,
 }
 """By the name in a recipe."""
