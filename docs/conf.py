@@ -81,10 +81,8 @@ SIDEBAR: dict[str, list[tuple[str, str]]] = {
         ("Speed", "speed"),
         ("Serving", "serving"),
         ("Export", "export"),
-        ("Pretraining at scale", "scaling"),
         ("Interop", "interop"),
         ("Export", "export"),
-        ("Pretraining at scale", "scaling"),
         ("Robustness", "robustness"),
     ],
     "Models": [

@@ -80,14 +80,14 @@ def main() -> None:
     for size in PROJECTED:
         tokens = TOKENS_PER_WEIGHT * size.weights
         for gpus in GPUS:
-            ends = []
+            ends, steps = [], tokens / gpus / TOKENS_PER_STEP
             for amount in (high, low):
                 step = TOKENS_PER_STEP * seconds_per_token(size, amount)
                 speed = gpus * TOKENS_PER_STEP / (step + exchange(size, gpus, step))
                 ends.append((operations(size) * speed / (gpus * PEAK), speed, tokens / speed / 3600))
             (worse, slow, long), (better, fast, short) = ends
             print(
-                f"| {size.name} | {tokens / 1e9:.1f} B | {gpus} | {tokens / gpus / TOKENS_PER_STEP:,.0f} | {worse:.0%} to {better:.0%} | {slow / 1e6:.3g} M to "
+                f"| {size.name} | {tokens / 1e9:.1f} B | {gpus} | {steps:,.0f} | {worse:.0%} to {better:.0%} | {slow / 1e6:.3g} M to "
                 f"{fast / 1e6:.3g} M | {short:.2g} to {long:.2g} | {gpus * short:.2g} to {gpus * long:.2g} | "
                 f"{PRICE * gpus * short:.2g} to {PRICE * gpus * long:.2g} |"
             )
