@@ -86,11 +86,10 @@ def main() -> None:
                 speed = gpus * TOKENS_PER_STEP / (step + exchange(size, gpus, step))
                 ends.append((operations(size) * speed / (gpus * PEAK), speed, tokens / speed / 3600))
             (worse, slow, long), (better, fast, short) = ends
-            print(
-                f"| {size.name} | {tokens / 1e9:.1f} B | {gpus} | {steps:,.0f} | {worse:.0%} to {better:.0%} | {slow / 1e6:.3g} M to "
-                f"{fast / 1e6:.3g} M | {short:.2g} to {long:.2g} | {gpus * short:.2g} to {gpus * long:.2g} | "
-                f"{PRICE * gpus * short:.2g} to {PRICE * gpus * long:.2g} |"
-            )
+            cells = [size.name, f"{tokens / 1e9:.1f} B", str(gpus), f"{steps:,.0f}", f"{worse:.0%} to {better:.0%}"]
+            cells += [f"{slow / 1e6:.3g} M to {fast / 1e6:.3g} M", f"{short:.2g} to {long:.2g}"]
+            cells += [f"{scale * short:.2g} to {scale * long:.2g}" for scale in (gpus, PRICE * gpus)]
+            print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
