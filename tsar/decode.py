@@ -129,13 +129,13 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
     Raises
     ------
     ModelError
-        ``model.wrong_task`` for a model with full attention, which fills gaps.
+        ``model.wrong_task`` for a model with full attention that fills gaps only (``max_span`` 0).
 
     Notes
     -----
     Deterministic. Invariants: cached = uncached, batch = one by one (tests/unit/test_decode.py).
     """
-    if model.config.task != "forecast":
+    if not model.config.can_forecast:
         raise ModelError(
             "This model fills gaps and does not forecast.", code="model.wrong_task", hint="tsar.impute takes it."
         )
@@ -183,6 +183,8 @@ def one_pass(
 ) -> Tensor:
     """Quantiles (B, horizon, Q) of what follows the windows; with a cache, only tokens after what it holds are read."""
     config = model.config
+    if config.attention == "full":
+        return _masked_pass(model, values, observed, period, horizon)
     hidden = -(-max(horizon - config.output_length, 0) // config.patch_length)
     pad = hidden * config.patch_length
     tokens = model.tokenizer.encode(
@@ -194,6 +196,16 @@ def one_pass(
     state = tokens.state.at(slice(-hidden - 1, None)).at(answering)
     quantiles = state.denormalize(z.flatten(2)).view(z.shape)
     return join_answers(quantiles, answering, config)[:, :horizon]
+
+
+def _masked_pass(model: Decoder, values: Tensor, observed: Tensor, period: Period | None, horizon: int) -> Tensor:
+    """As `one_pass` for full attention: the future is hidden tokens, each of which answers for its own points."""
+    pad = -(-horizon // model.config.patch_length) * model.config.patch_length
+    extend = torch.nn.functional.pad
+    tokens = model.tokenizer.encode(extend(values, (0, pad)), extend(observed, (0, pad)), period)
+    z = model(tokens).clamp(-Z_LIMIT, Z_LIMIT).to(values.dtype)
+    quantiles = tokens.state.denormalize(z.flatten(2)).view(z.shape).flatten(1, 2)
+    return quantiles[:, -pad:][:, :horizon]
 
 
 def answering_tokens(hidden: int, config: ModelConfig) -> list[int]:

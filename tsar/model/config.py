@@ -59,6 +59,8 @@ class ModelConfig:
         The position-wise half of a block, a name in `tsar.model.blocks.FEED_FORWARDS`.
     position
         ``"rotary"``, or ``"none"`` for no position code at all: the causal mask alone tells the order.
+    modes
+        Whether each token carries the learned vector of its role, see `tsar.model.modes`: for mixtures of objectives.
     rope_base
         Base of the rotary position code.
     norm_eps
@@ -86,6 +88,7 @@ class ModelConfig:
     blocks: tuple[str, ...] = ("attention",)
     feed_forward: str = "swiglu"
     position: str = "rotary"
+    modes: bool = False
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
 
@@ -122,8 +125,9 @@ class ModelConfig:
         problem = None if self.is_plain else self._unknown_part()
         if problem:
             return problem
-        if self.period not in (True, False):
-            return f"period must be true or false, got {self.period!r}"
+        for name in ("period", "modes"):
+            if getattr(self, name) not in (True, False):
+                return f"{name} must be true or false, got {getattr(self, name)!r}"
         for name in ("rope_base", "norm_eps"):
             value = getattr(self, name)
             if not isinstance(value, float | int) or not 0 < value < float("inf"):
@@ -154,8 +158,8 @@ class ModelConfig:
     @property
     def is_plain(self) -> bool:
         """Whether every part is the usual one, so that sizes follow from a formula."""
-        parts = (self.head, self.tokenizer, self.blocks, self.feed_forward, self.position)
-        return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary")
+        parts = (self.head, self.tokenizer, self.blocks, self.feed_forward, self.position, self.modes)
+        return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary", False)
 
     @property
     def task(self) -> str:
@@ -163,9 +167,15 @@ class ModelConfig:
         return "forecast" if self.attention == "causal" else "infill"
 
     @property
+    def can_forecast(self) -> bool:
+        """Whether it forecasts: every causal model, and one with full attention that knows runs of hidden patches."""
+        return self.attention == "causal" or self.max_span > 0
+
+    @property
     def one_pass_length(self) -> int:
         """Longest horizon, in points, that one forward pass gives."""
-        return self.output_length + self.max_span * self.patch_length
+        direct = self.output_length if self.attention == "causal" else 0
+        return direct + self.max_span * self.patch_length
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain JSON types, with its ``format_version``."""

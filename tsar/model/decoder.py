@@ -12,6 +12,7 @@ from tsar.model.blocks import BLOCKS
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.layers import PatchEmbedding, RMSNorm, rotary_table
+from tsar.model.modes import ModeVectors
 from tsar.tokenizers import TOKENIZERS
 from tsar.tokenizers.patch import Tokens
 
@@ -38,6 +39,7 @@ class Decoder(nn.Module):
         kind = TOKENIZERS["gap" if fills_gaps else config.tokenizer]
         self.tokenizer = kind(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
         self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
+        self.modes = ModeVectors(config.d_model) if config.modes else None
         names = (config.blocks[number % len(config.blocks)] for number in range(config.num_layers))
         self.blocks = nn.ModuleList(BLOCKS[name](config, number) for number, name in enumerate(names))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
@@ -126,6 +128,8 @@ class Decoder(nn.Module):
             positions = torch.zeros_like(positions)
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_base)
         x = self.embedding(patches).to(patches.dtype)  # under autocast too, the residual stream keeps full precision
+        if self.modes is not None:
+            x = x + self.modes(tokens.modes)
         for index, block in enumerate(self.blocks):
             if states is not None:
                 states.append(x)
