@@ -36,6 +36,8 @@ class CorruptConfig:
     patches, patch_share
         Whole patches hidden, each with probability `patch_share`: masked modelling under full attention (PatchTST, Nie
         et al., 2023), masked-input autoregression under causal attention.
+    future
+        The last 1 … `max_span` patches of the history hidden: how a model with full attention learns to forecast.
     geometric, geometric_share, geometric_length
         Hidden spans of geometric length (mean `geometric_length` points), a share `geometric_share` in all: a chain
         with two states (TST, Zerveas et al., 2021).
@@ -65,6 +67,7 @@ class CorruptConfig:
     hole_length: float = 0.3
     patches: float = 0.0
     patch_share: float = 0.4
+    future: float = 0.0
     geometric: float = 0.0
     geometric_share: float = 0.15
     geometric_length: float = 3.0
@@ -76,8 +79,8 @@ class CorruptConfig:
     feedback_steps: int = 1000
 
     def __post_init__(self) -> None:
-        kinds = ("span", "points", "run", "cut", "holes", "patches", "geometric", "future_mixup", "noise", "middle")
-        for name in (*kinds, "feedback", "patch_share", "geometric_share"):
+        hiding = ("span", "points", "run", "cut", "holes", "patches", "future", "geometric", "future_mixup")
+        for name in (*hiding, "noise", "middle", "feedback", "patch_share", "geometric_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"corrupt.{name} must be between 0 and 1, got {getattr(self, name)}")
         if not self.geometric_length * (1 - self.geometric_share) >= 1:
@@ -140,7 +143,7 @@ def hide(
         token = position // patch_length
         hidden = (uniform(1) < config.span) & (token >= first) & (token < first + length)
         if config.future_mixup > 0:
-            hidden &= ~((uniform(1) < config.future_mixup) & (uniform(visible.shape[1]) < uniform(1)))
+            hidden &= ~_shown_all_the_same(uniform(2), uniform(visible.shape[1]), config)
         visible &= ~hidden
     if config.points > 0:
         visible &= ~((uniform(1) < config.points) & (uniform(visible.shape[1]) < 0.5 * uniform(1)))
@@ -161,6 +164,12 @@ def hide(
         patches = uniform(visible.shape[1] // patch_length) < config.patch_share
         visible &= ~(chosen & patches.repeat_interleave(patch_length, 1))
         masked = masked | chosen
+    if config.future > 0:
+        length = log_uniform(1, 1 + min(config.max_span, tokens - 1)).floor() * patch_length
+        ahead = (uniform(1) < config.future) & (position >= context_length - length)
+        if config.future_mixup > 0:
+            ahead &= ~_shown_all_the_same(uniform(2), uniform(visible.shape[1]), config)
+        visible &= ~ahead
     if config.geometric > 0:
         chosen = uniform(1) < config.geometric
         visible &= ~(chosen & _geometric_spans(uniform(visible.shape[1]), config))
@@ -170,6 +179,11 @@ def hide(
         start = context_length - log_uniform(config.min_history, context_length)
         visible &= ~((uniform(1) < cut) & (position < start))
     return visible, masked
+
+
+def _shown_all_the_same(of_window: Tensor, of_point: Tensor, config: CorruptConfig) -> Tensor:
+    """Which points of hidden runs are part of the truth that is told; a window's rate is its second number."""
+    return (of_window[:, :1] < config.future_mixup) & (of_point < of_window[:, 1:])
 
 
 def _geometric_spans(dice: Tensor, config: CorruptConfig) -> Tensor:

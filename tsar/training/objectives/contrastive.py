@@ -58,5 +58,5 @@ class Contrastive(nn.Module):
         encoded = encode_view(self.decoder, windows, visible, extra)
         hidden = self.decoder.trunk(encoded.tokens).float()
         patch = self.decoder.config.patch_length
-        counted = encoded.inside[:, patch - 1 : hidden.shape[1] * patch : patch].unsqueeze(-1)
+        counted = encoded.history[:, patch - 1 : hidden.shape[1] * patch : patch].unsqueeze(-1)
         return F.normalize((hidden * counted).sum(1) / counted.sum(1).clamp_min(1), dim=-1)

@@ -108,8 +108,8 @@ class NextPatches(nn.Module):
         config = self.decoder.config
         shape = (len(fed), -1, config.patch_length)
         middle = self.decoder.law(encoded.tokens).quantile(self.decoder.levels[len(self.decoder.levels) // 2 :][:1])
-        said = encoded.tokens.state.denormalize(middle[:, :-1, : config.patch_length, 0].to(encoded.inputs.dtype))
-        said = torch.cat([encoded.inputs.view(shape)[:, :1], said], 1)
+        said = encoded.tokens.state.denormalize(middle[:, :, : config.patch_length, 0].to(encoded.inputs.dtype))
+        said = torch.cat([said[:, :1], said[:, :-1]], 1)
         known = encoded.tokens.state.scale > 0
         usable = torch.cat([torch.zeros_like(known[:, :1]), known[:, :-1]], 1) & fed
         inputs = encoded.inputs.clone()
@@ -117,7 +117,7 @@ class NextPatches(nn.Module):
         read = inputs[:, :context].view(shape)
         inputs[:, :context] = torch.where(usable.unsqueeze(-1), said, read).flatten(1)
         tokens = encode_inputs(self.decoder, inputs, encoded.visible, encoded.roles)
-        return Encoded(tokens, encoded.windows, encoded.visible, inputs, encoded.roles, encoded.inside)
+        return Encoded(tokens, encoded.windows, encoded.visible, inputs, encoded.roles, encoded.history)
 
     def _follows(self, roles: Tensor) -> Tensor:
         """Which targets (B, T, F) go on from the token's own part of the series, or are the gap that is asked for."""

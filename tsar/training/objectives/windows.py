@@ -16,14 +16,17 @@ MIN_HISTORY = 4  # fewer observed points say too little about the scale to be wo
 
 @dataclass(frozen=True)
 class Encoded:
-    """Tokens of a batch, and windows (B, L + F), visible, inputs and roles (None: all forecast) moved as they were."""
+    """Tokens of a batch, and windows (B, L + F), visible, inputs and roles (None: all forecast) moved as they were.
+
+    `history` tells which points come from the first L, and are neither padding nor only predicted.
+    """
 
     tokens: Tokens
     windows: Tensor
     visible: Tensor
     inputs: Tensor
     roles: Tensor | None
-    inside: Tensor
+    history: Tensor
 
 
 def encode_windows(decoder: Decoder, windows: Tensor, visible: Tensor) -> tuple[Tokens, Tensor]:
@@ -41,7 +44,7 @@ def encode_view(decoder: Decoder, windows: Tensor, visible: Tensor, extra: Extra
     roles = extra.roles.gather(1, source) if extra is not None and extra.roles is not None else None
     inputs = moved if extra is None or extra.inputs is None else extra.inputs.gather(1, source)
     tokens = encode_inputs(decoder, inputs, visible, roles)
-    return Encoded(tokens, moved, visible, inputs, roles, inside)
+    return Encoded(tokens, moved, visible, inputs, roles, inside & (source < windows.shape[1] - config.output_length))
 
 
 def encode_inputs(decoder: Decoder, inputs: Tensor, visible: Tensor, roles: Tensor | None) -> Tokens:
