@@ -22,7 +22,7 @@ from tsar.logging import get_logger
 from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
 from tsar.model.files import read_decoder
-from tsar.storage import read_folder, write_atomically
+from tsar.storage import is_whole, read_folder, write_atomically
 from tsar.training.batches import Batches
 from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, mean_weights, save_checkpoint
 from tsar.training.config import Recipe, Shape, recipe_to_yaml
@@ -153,8 +153,7 @@ class _Run:
             state, ema = load_checkpoint(checkpoint, objective, optimizer, accelerator.device)
             logger.info("resuming %s at step %d", run_dir, state.step)
         elif train.anneal_from is not None:
-            state, ema = load_checkpoint(Path(train.anneal_from), objective, optimizer, accelerator.device)
-            state = replace(state, branch_step=state.step, branch_seconds=state.seconds)
+            state, ema = _begin_branch(Path(train.anneal_from), objective, optimizer, accelerator.device)
         wrapped = accelerator.prepare_model(objective)
         if train.compile:
             wrapped = torch.compile(wrapped, dynamic=False)
@@ -331,6 +330,16 @@ def _refuse_uneven_shares(recipe: Recipe, num_processes: int) -> None:
                 f"shapes: {shape.rows} rows cannot be shared evenly by {num_processes} processes{parts}.",
                 code="recipe.bad_value",
             )
+
+
+def _begin_branch(
+    folder: Path, objective: torch.nn.Module, optimizer: Any, device: torch.device
+) -> tuple[RunState, dict[str, Tensor]]:
+    """Take over a checkpoint of another run, and note where the branch leaves it."""
+    if not is_whole(folder):
+        raise RecipeError(f"train.anneal_from: there is no whole checkpoint at {folder}.", code="recipe.bad_value")
+    state, ema = load_checkpoint(folder, objective, optimizer, device)
+    return replace(state, branch_step=state.step, branch_seconds=state.seconds), ema
 
 
 def _start_from(decoder: Decoder, release: str) -> None:

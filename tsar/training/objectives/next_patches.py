@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tsar.errors import RecipeError
 from tsar.heads import Law
 from tsar.model.decoder import Decoder
 from tsar.model.modes import MIDDLE
@@ -129,5 +130,8 @@ class NextPatches(nn.Module):
 
 def log_normalizer(law: Law) -> Tensor:
     """Log of the sum of a categorical law's exponentiated logits, (…)."""
-    logits: Tensor = law.logits  # type: ignore[attr-defined]
-    return logits.logsumexp(-1)
+    logits = getattr(law, "logits", None)
+    if logits is None:
+        raise RecipeError(f"optim.z_loss: a {type(law).__name__} has no logits.", code="recipe.bad_value")
+    normalizer: Tensor = logits.logsumexp(-1)
+    return normalizer
