@@ -120,11 +120,8 @@ def test_the_ramp_grows_rows_to_all_of_them(tiny_recipe, tmp_path):
 
 
 def test_a_curriculum_moves_the_weights_of_the_shapes(tiny_recipe):
-    short, long = (
-        "context_length: 32, rows: 8, final_weight: 0",
-        "context_length: 64, rows: 8, weight: 0, final_weight: 1",
-    )
-    shapes = f"shapes=[{{{short}}}, {{{long}}}]"
+    short = "{context_length: 32, rows: 8, final_weight: 0}"
+    shapes = f"shapes=[{short}, {{context_length: 64, rows: 8, weight: 0, final_weight: 1}}]"
     recipe = load_recipe(tiny_recipe, [shapes, "train.curriculum=1000"])
     lengths = np.array([shape_of_step(recipe, step).context_length for step in range(1200)])
     assert (lengths[:20] == 32).mean() > 0.8
