@@ -129,13 +129,13 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
     Raises
     ------
     ModelError
-        ``model.wrong_task`` for a model with full attention, which fills gaps.
+        ``model.wrong_task`` for a model with full attention that fills gaps only (``max_span`` 0).
 
     Notes
     -----
     Deterministic. Invariants: cached = uncached, batch = one by one (tests/unit/test_decode.py).
     """
-    if model.config.task != "forecast":
+    if not model.config.can_forecast:
         raise ModelError(
             "This model fills gaps and does not forecast.", code="model.wrong_task", hint="tsar.impute takes it."
         )
@@ -183,6 +183,8 @@ def one_pass(
 ) -> Tensor:
     """Quantiles (B, horizon, Q) of what follows the windows; with a cache, only tokens after what it holds are read."""
     config = model.config
+    if config.attention == "full":
+        return _masked_pass(model, values, observed, horizon)
     hidden = -(-max(horizon - config.output_length, 0) // config.patch_length)
     pad = hidden * config.patch_length
     tokens = model.tokenizer.encode(
@@ -194,6 +196,27 @@ def one_pass(
     state = tokens.state.at(slice(-hidden - 1, None)).at(answering)
     quantiles = state.denormalize(z.flatten(2)).view(z.shape)
     return join_answers(quantiles, answering, config)[:, :horizon]
+
+
+def _masked_pass(model: Decoder, values: Tensor, observed: Tensor, horizon: int) -> Tensor:
+    """As `one_pass` for full attention: the future is hidden tokens, each of which answers for its own points.
+
+    Patches before the first observed point are left out, window by window, so that no batch changes an answer; and the
+    oldest ones where history and future together would be longer than what training has seen.
+    """
+    patch = model.config.patch_length
+    pad = -(-horizon // patch) * patch
+    spare = max(values.shape[1] + pad - model.config.context_length, 0)
+    leading = spare + observed[:, spare:].to(torch.uint8).argmax(1) // patch * patch
+    quantiles = values.new_empty(len(values), horizon, len(model.levels))
+    for lead in torch.unique(leading).tolist():
+        rows = leading == lead
+        shown, seen = (torch.nn.functional.pad(one[rows, lead:], (0, pad)) for one in (values, observed))
+        tokens = model.tokenizer.encode(shown, seen)
+        z = model(tokens).clamp(-Z_LIMIT, Z_LIMIT).to(values.dtype)
+        answer = tokens.state.denormalize(z.flatten(2)).view(z.shape).flatten(1, 2)
+        quantiles[rows] = answer[:, answer.shape[1] - pad :][:, :horizon]
+    return quantiles
 
 
 def answering_tokens(hidden: int, config: ModelConfig) -> list[int]:

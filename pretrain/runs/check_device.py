@@ -17,9 +17,9 @@ import torch
 
 from tsar.model.config import flops_per_token, num_parameters
 from tsar.model.decoder import Decoder
+from tsar.training.batches import corrupt_windows
 from tsar.training.config import Recipe, load_recipe
 from tsar.training.corpus import load_corpus
-from tsar.training.loop import corrupt_windows
 from tsar.training.objectives import NextPatches
 from tsar.training.optim import clip_gradients, make_optimizer
 from tsar.training.sampler import BlockSampler, Pool

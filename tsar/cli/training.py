@@ -116,6 +116,14 @@ def add_pretrain(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="a.b=c",
         help="set a value of the recipe; may be repeated",
     )
+    parser.add_argument(
+        "--sweep",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="a.b=[c,d]",
+        help="scaling study: train with each value (of several axes: each combination); writes a table and a plot",
+    )
     parser.add_argument("--no-resume", dest="resume", action="store_false", help="refuse a folder with checkpoints")
 
 
@@ -129,6 +137,14 @@ def pretrain(options: argparse.Namespace) -> int:
     if _is_main_process():
         log_to_terminal()
     run_dir = options.run_dir or Path("runs") / recipe.name
+    if options.sweep:
+        from tsar.training.sweep import run_sweep
+
+        path = find_recipe(options.recipe)
+        sweep = run_sweep(path, options.sweep, run_dir, overrides=options.overrides, minutes=options.minutes)
+        if _is_main_process():
+            print(sweep)
+        return 0
     result = run_pretraining(recipe, run_dir, minutes=options.minutes, resume=options.resume)
     if _is_main_process():
         print(result)

@@ -72,6 +72,8 @@ class ModelConfig:
         What of it is trained: of ``"norm"`` and ``"position"``.
     prompt_pool
         Prompts of which the best stand in front of a window; 0 for none. It needs a body.
+    modes
+        Whether each token carries the learned vector of its role, see `tsar.model.modes`: for mixtures of objectives.
     rope_base
         Base of the rotary position code.
     norm_eps
@@ -104,6 +106,7 @@ class ModelConfig:
     body_sentence: bool = False
     body_trains: tuple[str, ...] = ()
     prompt_pool: int = 0
+    modes: bool = False
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
 
@@ -141,8 +144,9 @@ class ModelConfig:
         problem = None if self.is_plain else self._unknown_part()
         if problem:
             return problem
-        if self.period not in (True, False):
-            return f"period must be true or false, got {self.period!r}"
+        for name in ("period", "modes"):
+            if getattr(self, name) not in (True, False):
+                return f"{name} must be true or false, got {getattr(self, name)!r}"
         for name in ("rope_base", "norm_eps"):
             value = getattr(self, name)
             if not isinstance(value, float | int) or not 0 < value < float("inf"):
@@ -182,8 +186,8 @@ class ModelConfig:
     def is_plain(self) -> bool:
         """Whether every part is the usual one, so that sizes follow from a formula."""
         has_body = bool(self.body or self.prompt_pool or self.body_trains or self.body_sentence)
-        parts = (self.head, self.tokenizer, self.blocks, self.feed_forward, self.position)
-        return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary") and not has_body
+        parts = (self.head, self.tokenizer, self.blocks, self.feed_forward, self.position, self.modes, has_body)
+        return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary", False, False)
 
     @property
     def task(self) -> str:
@@ -191,9 +195,15 @@ class ModelConfig:
         return "forecast" if self.attention == "causal" else "infill"
 
     @property
+    def can_forecast(self) -> bool:
+        """Whether it forecasts: every causal model, and one with full attention that knows runs of hidden patches."""
+        return self.attention == "causal" or self.max_span > 0
+
+    @property
     def one_pass_length(self) -> int:
         """Longest horizon, in points, that one forward pass gives."""
-        return self.output_length + self.max_span * self.patch_length
+        direct = self.output_length if self.attention == "causal" else 0
+        return direct + self.max_span * self.patch_length
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain JSON types, with its ``format_version``."""

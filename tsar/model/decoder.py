@@ -13,6 +13,7 @@ from tsar.model.body import LanguageBody
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.layers import PatchEmbedding, RMSNorm, rotary_table
+from tsar.model.modes import ModeVectors
 from tsar.tokenizers import TOKENIZERS
 from tsar.tokenizers.patch import Tokens
 
@@ -42,6 +43,7 @@ class Decoder(nn.Module):
         self.body = LanguageBody(config) if config.body else None
         num_layers = 0 if config.body else config.num_layers
         names = (config.blocks[number % len(config.blocks)] for number in range(num_layers))
+        self.modes = ModeVectors(config.d_model) if config.modes else None
         self.blocks = nn.ModuleList(BLOCKS[name](config, number) for number, name in enumerate(names))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         sizes = (config.d_model, config.output_length, len(config.quantile_levels), config.num_components)
@@ -131,6 +133,8 @@ class Decoder(nn.Module):
             positions = torch.zeros_like(positions)
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_base)
         x = self.embedding(patches).to(patches.dtype)  # under autocast too, the residual stream keeps full precision
+        if self.modes is not None:
+            x = x + self.modes(tokens.modes)
         for index, block in enumerate(self.blocks):
             if states is not None:
                 states.append(x)

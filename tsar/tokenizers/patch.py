@@ -28,19 +28,23 @@ class Tokens:
         `ScaleState`, (B, T) each: how to go back to data units at every token.
     anchor
         (B, T, P) in z, around what the answer of every point is given; None: the last observed value of `state`.
+    modes
+        (B, T) int64, the role of each token (`tsar.model.modes`); None: all forecast.
     """
 
     patches: Tensor
     mask: Tensor | None
     state: ScaleState
     anchor: Tensor | None = None
+    modes: Tensor | None = None
 
     def after(self, num_tokens: int) -> Tokens:
         """Return the tokens after the first `num_tokens`."""
         rest = slice(num_tokens, None)
         mask = None if self.mask is None else self.mask[:, rest]
         anchor = None if self.anchor is None else self.anchor[:, rest]
-        return Tokens(self.patches[:, rest], mask, self.state.at(rest), anchor)
+        modes = None if self.modes is None else self.modes[:, rest]
+        return Tokens(self.patches[:, rest], mask, self.state.at(rest), anchor, modes)
 
 
 @dataclass(frozen=True)

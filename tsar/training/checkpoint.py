@@ -31,12 +31,16 @@ class RunState:
         Wall time spent training, over all interruptions.
     windows, tokens
         What the model has read.
+    branch_step, branch_seconds
+        Where a branch that anneals began; None: this is none.
     """
 
     step: int = 0
     seconds: float = 0.0
     windows: int = 0
     tokens: int = 0
+    branch_step: int | None = None
+    branch_seconds: float = 0.0
 
 
 def save_checkpoint(
@@ -111,6 +115,17 @@ def load_checkpoint(
             code="checkpoint.invalid",
             hint="Use another run folder, or the recipe that the checkpoint was made with.",
         ) from error
+
+
+def mean_weights(run_dir: Path, count: int, prefix: str = "decoder.") -> dict[str, Tensor]:
+    """Mean of the weights of the newest `count` whole checkpoints; names without the `prefix` of the decoder."""
+    folders = [folder for folder in list_checkpoints(run_dir) if is_whole(folder)][-count:]
+    total: dict[str, Tensor] = {}
+    for folder in folders:
+        for name, value in load(read_folder(folder)["weights.safetensors"]).items():
+            share = value.double() / len(folders)
+            total[name] = total[name] + share if name in total else share
+    return {name.removeprefix(prefix): value.float() for name, value in total.items()}
 
 
 def _fill_optimizer(

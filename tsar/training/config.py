@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from tsar.errors import RecipeError
 from tsar.model.config import ModelConfig
 from tsar.training.corrupt import CorruptConfig
-from tsar.training.optim import OptimConfig
+from tsar.training.objectives import objective_problem
+from tsar.training.optim import SCHEDULES, OptimConfig
 from tsar.training.sampler import DataConfig
 
 DEFAULT_TEACHER_SHARE = 0.5
@@ -33,12 +34,15 @@ class Shape:
         How often, against the other shapes.
     cut
         Probability that a window's history is cut; None: that of ``corrupt.cut``.
+    final_weight
+        Weight from step ``train.curriculum`` on, reached in a straight line: a curriculum of lengths; None: `weight`.
     """
 
     context_length: int = 512
     rows: int = 64
     weight: float = 1.0
     cut: float | None = None
+    final_weight: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,26 @@ class TrainConfig:
     Attributes
     ----------
     steps, minutes
-        Length of the run: steps, or wall time (kept over interruptions). With both, steps fix the schedule.
+        Length of the run: steps, or wall time (kept over interruptions). With both, steps fix the schedule. With
+        ``optim.schedule: infinite`` and neither, a run goes on until it is stopped.
+    accumulate
+        Parts that a step's rows are read in, one after the other; the gradient is that of all, the memory that of one.
+    checkpoint_activations
+        Keep the input of each block only and compute the rest again for the gradient: less memory, a third more work.
+    ramp, ramp_from
+        Batch ramp (GPT-3, Brown et al., 2020): rows grow in a straight line from the share `ramp_from` to all of them
+        over this many steps; 0: all from the start.
+    curriculum
+        Steps over which shapes move to their `final_weight`; 0: at once.
+    anneal_from
+        Folder of a checkpoint, of any run of this model: its weights, optimizer and place in the data are the start of
+        a branch in which the learning rate falls from the peak to ``optim.final`` over `steps` or `minutes`.
+    average_last
+        The release holds the mean weights of this many newest checkpoints (Izmailov et al., 2018) instead of the
+        running mean; 0: the latter. At most `keep`.
+    mfu, peak_tflops
+        Log model FLOPs utilisation: `tflops` as a share of `peak_tflops`, or, if None, of a product of matrices that
+        is measured when the run starts.
     precision
         ``"fp32"`` or ``"bf16"`` (autocast).
     compile
@@ -76,6 +99,15 @@ class TrainConfig:
     validation_windows: int = 8
     keep: int = 2
     threads: int = 0
+    accumulate: int = 1
+    checkpoint_activations: bool = False
+    ramp: int = 0
+    ramp_from: float = 0.25
+    curriculum: int = 0
+    anneal_from: str | None = None
+    average_last: int = 0
+    mfu: bool = False
+    peak_tflops: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +130,8 @@ class Recipe:
     teacher_share
         How much of the loss is the distance to the teacher's quantiles; None: half with a teacher. Refused without one.
     objective
-        What training lowers, a name in `tsar.training.objectives.OBJECTIVES`; ``"auto"``: what the model's attention
-        asks for.
+        What training lowers, a name in `tsar.training.objectives.OBJECTIVES`, or names and weights of a sum, such as
+        ``{next_patches: 1.0, contrastive: 0.1}``; ``"auto"``: what the model's attention asks for.
     """
 
     name: str
@@ -108,7 +140,7 @@ class Recipe:
     init_from: str | None = None
     teacher: str | None = None
     teacher_share: float | None = None
-    objective: str = "auto"
+    objective: str | dict[str, float] = "auto"
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     corrupt: CorruptConfig = field(default_factory=CorruptConfig)
@@ -121,6 +153,7 @@ class Recipe:
         counts = {f"train.{name}": getattr(train, name) for name in periods}
         counts |= {"train.steps": train.steps, "data.block_size": self.data.block_size, "shapes": len(self.shapes)}
         counts |= {"shapes: rows": min((shape.rows for shape in self.shapes), default=None)}
+        counts |= {"train.accumulate": train.accumulate}
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise ValueError(f"{name} must be at least 1, got {count}")
@@ -141,8 +174,38 @@ class Recipe:
             raise ValueError(f"train.precision must be fp32 or bf16, got {self.train.precision!r}")
         if self.optim.kind not in ("adamw", "muon"):
             raise ValueError(f"optim.kind must be adamw or muon, got {self.optim.kind!r}")
+        problem = objective_problem(self.objective, self.model.task) or self._technique_problem()
+        if problem:
+            raise ValueError(problem)
         if self.name in ("", "..") or Path(self.name).name != self.name:
             raise ValueError(f"name must be a plain folder name, got {self.name!r}")
+
+    def _technique_problem(self) -> str | None:
+        """Say what is wrong with the settings of training techniques, if anything is."""
+        train, optim = self.train, self.optim
+        if self.corrupt.middle > 0 and not (self.model.modes and self.model.attention == "causal"):
+            return "corrupt.middle needs model.modes and model.attention causal"
+        if self.corrupt.feedback > 0 and self.model.attention != "causal":
+            return "corrupt.feedback needs model.attention causal"
+        if min(train.ramp, train.curriculum, train.average_last, self.data.workers) < 0:
+            return "train.ramp, train.curriculum, train.average_last and data.workers must be from 0"
+        if not 0 < train.ramp_from <= 1:
+            return f"train.ramp_from must be above 0 and at most 1, got {train.ramp_from}"
+        if train.average_last > train.keep:
+            return f"train.average_last ({train.average_last}) is more than the checkpoints kept ({train.keep})"
+        if train.peak_tflops is not None and not train.peak_tflops > 0:
+            return f"train.peak_tflops must be positive, got {train.peak_tflops}"
+        if optim.schedule not in SCHEDULES:
+            return f"optim.schedule must be one of {SCHEDULES}, got {optim.schedule!r}"
+        if not optim.z_loss >= 0 or optim.warmup_steps < 1:
+            return "optim.z_loss must be from 0 and optim.warmup_steps from 1"
+        begins = [shape.weight for shape in self.shapes]
+        ends = [shape.weight if shape.final_weight is None else shape.final_weight for shape in self.shapes]
+        if min(begins + ends) < 0 or not min(sum(begins), sum(ends)) > 0:
+            return "shapes: weights must be from 0, and not all zero"
+        if not 0 <= self.data.replay_share <= 1 or (self.data.replay is None) != (self.data.replay_share == 0):
+            return "data.replay and data.replay_share (0 to 1) go together"
+        return None
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:

@@ -6,13 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
@@ -23,19 +22,21 @@ from tsar.logging import get_logger
 from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
 from tsar.model.files import read_decoder
-from tsar.storage import read_folder, write_atomically
-from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, save_checkpoint
+from tsar.storage import is_whole, read_folder, write_atomically
+from tsar.training.batches import Batches
+from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, mean_weights, save_checkpoint
 from tsar.training.config import Recipe, Shape, recipe_to_yaml
-from tsar.training.corpus import load_corpus
-from tsar.training.corrupt import corrupt
 from tsar.training.distill import Teacher, incompatibility
 from tsar.training.lock import run_lock
+from tsar.training.memory import checkpoint_blocks
 from tsar.training.meter import Meter
-from tsar.training.objectives import HiddenPoints, NextPatches, make_objective
-from tsar.training.optim import clip_gradients, make_optimizer, schedule
+from tsar.training.objectives import make_objective
+from tsar.training.objectives.mixture import needs_two_views
+from tsar.training.optim import clip_gradients, make_optimizer, rate_factor
+from tsar.training.peak import measure_peak
 from tsar.training.release import write_release
-from tsar.training.sampler import CORRUPTION, BlockSampler, Pool
 from tsar.training.validation import Validation
+from tsar.training.views import View
 
 logger = get_logger(__name__)
 
@@ -82,14 +83,14 @@ def pretrain(
         try:
             finished = run.train(stop, until)
         finally:
-            run.meter.close()
+            run.close()
         checkpoint = run.save()
     if not finished:
         logger.info("stopped at step %d; run again to go on", run.state.step)
         return checkpoint
     release = run_dir / "release"
     if run.accelerator.is_main_process:
-        write_release(release, recipe, run.ema, run.state, run.validation.last)
+        write_release(release, recipe, run.release_weights(), run.state, run.validation.last)
     run.accelerator.wait_for_everyone()
     return release
 
@@ -102,15 +103,16 @@ class _Run:
     run_dir: Path
     minutes: float | None
     accelerator: Accelerator
-    pool: Pool
+    batches: Batches
     validation: Validation
-    objective: NextPatches | HiddenPoints
+    objective: Any
     wrapped: torch.nn.Module
     optimizer: Any
     state: RunState
     ema: dict[str, Tensor]
     meter: Meter
     teacher: Teacher | None = None
+    peak: float | None = None
     bad_steps: int = 0
 
     @classmethod
@@ -121,25 +123,23 @@ class _Run:
         cpu_group = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()  # accelerate joins GPUs only, unasked
         # autocast is ours, so that the compiler sees a plain module
         accelerator = Accelerator(mixed_precision="no", cpu=cpu_group)
-        for shape in recipe.shapes:
-            if shape.rows % accelerator.num_processes:
-                raise RecipeError(
-                    f"shapes: {shape.rows} rows cannot be shared evenly by {accelerator.num_processes} processes.",
-                    code="recipe.bad_value",
-                )
+        _refuse_uneven_shares(recipe, accelerator.num_processes)
         torch.manual_seed(recipe.seed)
         torch.set_float32_matmul_precision("high")  # TF32 where there is any; no change on a CPU
-        corpus = load_corpus(recipe.corpus, split="train", device=accelerator.device) if recipe.corpus else None
-        sampler = BlockSampler(recipe.data, recipe.seed, corpus, accelerator.device)
-        pool = Pool(sampler, max(shape.context_length for shape in recipe.shapes) + recipe.model.output_length)
         decoder = Decoder(recipe.model)
         checkpoint = find_checkpoint(run_dir)
         if recipe.init_from is not None and checkpoint is None:
             _start_from(decoder, recipe.init_from)
         teacher = _find_teacher(recipe.teacher, decoder, accelerator.device) if recipe.teacher is not None else None
-        objective = make_objective(decoder, name=recipe.objective, smooth_weight=train.smooth_weight).to(
-            accelerator.device
-        )
+        objective = make_objective(
+            decoder, name=recipe.objective, smooth_weight=train.smooth_weight, z_loss=recipe.optim.z_loss
+        ).to(accelerator.device)
+        batches = Batches.make(
+            recipe, accelerator.device, accelerator.process_index, accelerator.num_processes,
+            twice=needs_two_views(objective),
+        )  # fmt: skip
+        if train.checkpoint_activations:
+            checkpoint_blocks(decoder)
         optimizer = make_optimizer(objective, recipe.optim)
         ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
         state = RunState()
@@ -152,19 +152,23 @@ class _Run:
         if checkpoint is not None:
             state, ema = load_checkpoint(checkpoint, objective, optimizer, accelerator.device)
             logger.info("resuming %s at step %d", run_dir, state.step)
+        elif train.anneal_from is not None:
+            state, ema = _begin_branch(Path(train.anneal_from), objective, optimizer, accelerator.device)
         wrapped = accelerator.prepare_model(objective)
         if train.compile:
             wrapped = torch.compile(wrapped, dynamic=False)
         minutes = minutes if minutes is not None else train.minutes
-        if train.steps is None and minutes is None:
+        endless = recipe.optim.schedule == "infinite" and train.anneal_from is None
+        if train.steps is None and minutes is None and not endless:
             raise RecipeError("The recipe says neither steps nor minutes.", code="recipe.bad_value")
         if accelerator.is_main_process:
             write_atomically(run_dir / "recipe.yaml", recipe_to_yaml(recipe).encode())
         validation = Validation.make(recipe, accelerator.device)
         meter = Meter(run_dir, recipe.name, active=accelerator.is_main_process)
+        peak = (train.peak_tflops or measure_peak(accelerator.device, train.precision)) if train.mfu else None
         return cls(
-            recipe, run_dir, minutes, accelerator, pool, validation, objective, wrapped, optimizer, state, ema, meter,
-            teacher,
+            recipe, run_dir, minutes, accelerator, batches, validation, objective, wrapped, optimizer, state, ema,
+            meter, teacher, peak,
         )  # fmt: skip
 
     def train(self, stop: dict[str, bool], until: int | None) -> bool:
@@ -180,9 +184,10 @@ class _Run:
             if self._agree(stop["now"]) or (until is not None and self.state.step >= until):
                 return False
             batch_began = time.perf_counter()
-            shape, windows, visible = self.batch(self.state.step)
+            shape = self.batches.shape(self.state.step)
+            parts = self.batches.draw(self.state.step, shape)
             making += time.perf_counter() - batch_began
-            losses.append(self.step(windows, visible))
+            losses.append(self.step(parts))
             self.state.step += 1
             self.state.windows += shape.rows
             self.state.tokens += shape.rows * shape.context_length // self.recipe.model.patch_length
@@ -200,49 +205,47 @@ class _Run:
         return True
 
     def progress(self) -> float:
-        """How much of the schedule is done, 0 … 1."""
+        """How much of the schedule (of a branch: its own) is done, 0 … 1; an endless run never moves."""
+        state = self.state
         if self.recipe.train.steps is not None:
-            return self.state.step / self.recipe.train.steps
-        return min(self.state.seconds / (60 * (self.minutes or 1e-9)), 1.0)
+            return (state.step - (state.branch_step or 0)) / self.recipe.train.steps
+        if self.minutes is None:
+            return 0.0
+        return min((state.seconds - state.branch_seconds) / (60 * (self.minutes or 1e-9)), 1.0)
 
-    def batch(self, step: int) -> tuple[Shape, Tensor, Tensor]:
-        """Return the rows of a step that are this process's share; a pure function of seed and step."""
-        shape = _shape_of_step(self.recipe, step)
-        return shape, *self.draw(step, shape)
-
-    def draw(self, step: int, shape: Shape) -> tuple[Tensor, Tensor]:
-        """Windows of a step and what may be seen of them: drawn for all processes alike, each takes its share."""
-        windows = self.pool.batch(step, shape.rows, shape.context_length + self.recipe.model.output_length)
-        visible = corrupt_windows(self.recipe, shape, windows, self.pool.sampler.generator(step, CORRUPTION))
-        mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
-        return windows[mine], visible[mine]
-
-    def step(self, windows: Tensor, visible: Tensor) -> Tensor:
-        """One update."""
-        factor = schedule(self.progress(), self.recipe.optim)
+    def step(self, parts: list[View]) -> Tensor:
+        """One update from the parts of a batch."""
+        annealing = self.state.branch_step is not None
+        factor = rate_factor(self.state.step, self.progress(), self.recipe.optim, annealing=annealing)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.optim.lr * factor
-        loss = self.loss(windows, visible)
-        self.accelerator.backward(loss)
+        losses = []
+        for number, part in enumerate(parts, 1):
+            waits = number < len(parts) and self.accelerator.num_processes > 1
+            with self.accelerator.no_sync(self.wrapped) if waits else nullcontext():
+                loss = self.loss(part) / len(parts)
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
         clip_gradients(self.objective.parameters(), self.recipe.optim.grad_clip)
         self.optimizer.step()
         self._average()
         self.optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
-    def loss(self, windows: Tensor, visible: Tensor) -> Tensor:
+    def loss(self, view: View) -> Tensor:
         """Mean loss of this process's rows."""
         bf16 = self.recipe.train.precision == "bf16"
+        windows, visible, extra = view.windows, view.visible, view.extra
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
             guide = self.teacher(windows, visible) if self.teacher is not None else None
-            mean: Tensor = self.wrapped(windows, visible, guide, self.recipe.teacher_share or 0.0).mean()
+            extras = (extra,) if extra is not None else ()
+            mean: Tensor = self.wrapped(windows, visible, guide, self.recipe.teacher_share or 0.0, *extras).mean()
         return mean
 
     def compile_shapes(self) -> None:
         """Compile the step for every shape before the clock runs; nothing is learned."""
         for shape in self.recipe.shapes:
-            windows, visible = self.draw(0, shape)
-            self.accelerator.backward(self.loss(windows, visible))
+            self.accelerator.backward(self.loss(self.batches.draw(0, shape)[0]))
             self.optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
@@ -261,6 +264,7 @@ class _Run:
             loss=float(torch.stack(losses).mean()), lr=self.optimizer.param_groups[0]["lr"],
             steps_per_second=steps / max(seconds, 1e-9), tokens_per_second=tokens, tflops=tokens * cost / 1e12,
             batch_share=making / max(seconds, 1e-9), minutes=self.state.seconds / 60,
+            **({} if self.peak is None else {"mfu": tokens * cost / 1e12 / self.peak}),
         )  # fmt: skip
 
     def validate(self) -> None:
@@ -278,6 +282,20 @@ class _Run:
             )  # fmt: skip
         self.accelerator.wait_for_everyone()
         return self.run_dir / "checkpoints" / f"step-{self.state.step:09d}"
+
+    def release_weights(self) -> dict[str, Tensor]:
+        """The running mean of the weights, or the mean of the last checkpoints, which is validated anew."""
+        count = self.recipe.train.average_last
+        if not count:
+            return self.ema
+        weights = mean_weights(self.run_dir, count)
+        self.validation.run(self.recipe, weights)
+        return weights
+
+    def close(self) -> None:
+        """End what runs beside the training."""
+        self.meter.close()
+        self.batches.pool.close()
 
     def _watch(self, losses: list[Tensor]) -> None:
         finite = bool(torch.isfinite(torch.stack(losses)).all())
@@ -303,12 +321,25 @@ class _Run:
         return bool(flags.any())
 
 
-def corrupt_windows(recipe: Recipe, shape: Shape, windows: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw what may be seen of a batch."""
-    return corrupt(
-        torch.isfinite(windows), shape.context_length, recipe.model.patch_length, recipe.corrupt, generator,
-        cut=shape.cut,
-    )  # fmt: skip
+def _refuse_uneven_shares(recipe: Recipe, num_processes: int) -> None:
+    """All processes and all parts of a batch have equally many rows."""
+    for shape in recipe.shapes:
+        if shape.rows % (num_processes * recipe.train.accumulate):
+            parts = f" in {recipe.train.accumulate} parts" if recipe.train.accumulate > 1 else ""
+            raise RecipeError(
+                f"shapes: {shape.rows} rows cannot be shared evenly by {num_processes} processes{parts}.",
+                code="recipe.bad_value",
+            )
+
+
+def _begin_branch(
+    folder: Path, objective: torch.nn.Module, optimizer: Any, device: torch.device
+) -> tuple[RunState, dict[str, Tensor]]:
+    """Take over a checkpoint of another run, and note where the branch leaves it."""
+    if not is_whole(folder):
+        raise RecipeError(f"train.anneal_from: there is no whole checkpoint at {folder}.", code="recipe.bad_value")
+    state, ema = load_checkpoint(folder, objective, optimizer, device)
+    return replace(state, branch_step=state.step, branch_seconds=state.seconds), ema
 
 
 def _start_from(decoder: Decoder, release: str) -> None:
@@ -331,14 +362,6 @@ def _find_teacher(release: str, student: Decoder, device: torch.device) -> Teach
     if problem:
         raise RecipeError(f"teacher: {release} does not fit: {problem}.", code="recipe.bad_value")
     return Teacher(teacher)
-
-
-def _shape_of_step(recipe: Recipe, step: int) -> Shape:
-    if len(recipe.shapes) == 1:
-        return recipe.shapes[0]
-    weights = np.array([shape.weight for shape in recipe.shapes])
-    dice = np.random.default_rng([recipe.seed, step, 7])
-    return recipe.shapes[int(dice.choice(len(weights), p=weights / weights.sum()))]
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+SCHEDULES = ("wsd", "infinite")
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -34,6 +36,13 @@ class OptimConfig:
         Learning rate at the end, as a share of the peak.
     ema
         Decay of the running average of weights, per step.
+    schedule
+        ``"wsd"``: warm-up, stable, decay, fitted to the run's length. ``"infinite"``: warm-up in `warmup_steps`, then
+        the peak for ever, whatever the length (Ibrahim et al., 2024); ``train.anneal_from`` branches off and decays.
+    warmup_steps
+        Of the infinite schedule.
+    z_loss
+        See `tsar.training.objectives.NextPatches`; needs a head whose laws have ``logits``.
     """
 
     kind: str = "adamw"
@@ -47,6 +56,9 @@ class OptimConfig:
     decay: float = 0.3
     final: float = 0.01
     ema: float = 0.999
+    schedule: str = "wsd"
+    warmup_steps: int = 200
+    z_loss: float = 0.0
 
 
 def schedule(progress: float, config: OptimConfig) -> float:
@@ -58,6 +70,15 @@ def schedule(progress: float, config: OptimConfig) -> float:
         return 1.0
     done = min((progress - begin) / config.decay, 1.0)
     return config.final + (1 - config.final) * (1 - math.sqrt(done))
+
+
+def rate_factor(step: int, progress: float, config: OptimConfig, *, annealing: bool) -> float:
+    """Learning-rate factor of a step of the run, and its `progress` (of the run, or of a branch that anneals)."""
+    if annealing:
+        return config.final + (1 - config.final) * (1 - math.sqrt(min(progress, 1.0)))
+    if config.schedule == "infinite":
+        return min((step + 1) / config.warmup_steps, 1.0)
+    return schedule(progress, config)
 
 
 class MuonAdamW(torch.optim.Optimizer):

@@ -13,7 +13,9 @@ from tsar.training.augment import standardize
 from tsar.training.corpus import load_corpus
 from tsar.training.corrupt import corrupt
 from tsar.training.objectives import make_objective
+from tsar.training.objectives.mixture import needs_two_views
 from tsar.training.synth import DEFAULT_WEIGHTS, make_series
+from tsar.training.views import make_view
 
 if TYPE_CHECKING:
     from tsar.training.config import Recipe
@@ -76,12 +78,19 @@ class Validation:
             )
         objective.decoder.load_state_dict(weights)
         objective = objective.to(device).eval()
+        twice = needs_two_views(objective)
         losses = []
         generator = torch.Generator(device).manual_seed(SEED)
         for part in torch.split(self.windows, ROWS):
             visible = torch.isfinite(part)
             context = part.shape[1] - recipe.model.output_length
             visible[:, context:] = False
+            if twice:
+                view = make_view(
+                    part, context, recipe.model.patch_length, recipe.corrupt, generator, cut=0.0, twice=True
+                )
+                losses.append(objective(view.windows, view.visible, extra=view.extra))
+                continue
             if recipe.model.task == "infill":
                 visible = corrupt(visible, context, recipe.model.patch_length, recipe.corrupt, generator, cut=0.0)
             losses.append(objective(part, visible))

@@ -1,0 +1,34 @@
+"""Direct: the law of what follows the window, at its last token alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tsar.training.objectives.next_patches import NextPatches
+from tsar.training.objectives.windows import MIN_HISTORY
+from tsar.training.views import Extra
+
+
+class Direct(NextPatches):
+    """Learn from the answer of the last token: for models whose tokens see the whole window."""
+
+    def forward(
+        self,
+        windows: Tensor,
+        visible: Tensor,
+        guide: Tensor | None = None,
+        share: float = 0.0,
+        extra: Extra | None = None,
+    ) -> Tensor:
+        """Return the loss (B,) of each window; arguments as of `NextPatches`, no teacher, inputs as they are."""
+        context = windows.shape[1] - self.decoder.config.output_length
+        tokens = self.decoder.tokenizer.encode(windows[:, :context], visible[:, :context])
+        law = self.decoder.law(tokens, last=1)
+        state = tokens.state.at(slice(-1, None))
+        targets = windows[:, None, context:]
+        valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
+        z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
+        error = torch.where(valid, law.loss(z), 0.0).sum((1, 2))
+        loss: Tensor = error / (valid.sum((1, 2)).clamp_min(1) * targets.shape[-1]).sqrt()
+        return loss
