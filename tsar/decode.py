@@ -21,6 +21,7 @@ from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.scaling import Z_LIMIT
+from tsar.token_rollout import path_quantiles
 from tsar.tokenizers.period import Period
 from tsar.windows import make_batches
 
@@ -147,8 +148,11 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
     unit = torch.ldexp(torch.ones_like(values[:, 0]), exponent)  # a power of two, so nothing is rounded
     values = values / unit[:, None]
     period = model.tokenizer.find_period(values, observed)
-    first = min(prediction_length, model.config.one_pass_length)
-    quantiles = one_pass(model, values, observed, period, first)
+    if model.tokenizer.has_vocabulary:
+        quantiles = path_quantiles(model, values, observed, prediction_length)
+    else:
+        first = min(prediction_length, model.config.one_pass_length)
+        quantiles = one_pass(model, values, observed, period, first)
     if quantiles.shape[1] < prediction_length:
         quantiles = _feed_back(model, values, observed, period, quantiles, prediction_length)
     quantiles[unseen] = torch.nan
