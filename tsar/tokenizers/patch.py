@@ -28,19 +28,22 @@ class Tokens:
         `ScaleState`, (B, T) each: how to go back to data units at every token.
     anchor
         (B, T, P) in z, around what the answer of every point is given; None: the last observed value of `state`.
+    group
+        (B,) windows with the same number are channels of one item, at the same times; None: every window stands alone.
     """
 
     patches: Tensor
     mask: Tensor | None
     state: ScaleState
     anchor: Tensor | None = None
+    group: Tensor | None = None
 
     def after(self, num_tokens: int) -> Tokens:
         """Return the tokens after the first `num_tokens`."""
         rest = slice(num_tokens, None)
         mask = None if self.mask is None else self.mask[:, rest]
         anchor = None if self.anchor is None else self.anchor[:, rest]
-        return Tokens(self.patches[:, rest], mask, self.state.at(rest), anchor)
+        return Tokens(self.patches[:, rest], mask, self.state.at(rest), anchor, self.group)
 
 
 @dataclass(frozen=True)

@@ -24,17 +24,19 @@ from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
 from tsar.model.files import read_decoder
 from tsar.storage import read_folder, write_atomically
+from tsar.training.balance import after_step, auxiliary_loss
 from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, save_checkpoint
 from tsar.training.config import Recipe, Shape, recipe_to_yaml
 from tsar.training.corpus import load_corpus
 from tsar.training.corrupt import corrupt
+from tsar.training.couple import couple
 from tsar.training.distill import Teacher, incompatibility
 from tsar.training.lock import run_lock
 from tsar.training.meter import Meter
 from tsar.training.objectives import HiddenPoints, NextPatches, make_objective
 from tsar.training.optim import clip_gradients, make_optimizer, schedule
 from tsar.training.release import write_release
-from tsar.training.sampler import CORRUPTION, BlockSampler, Pool
+from tsar.training.sampler import CORRUPTION, COUPLING, BlockSampler, Pool
 from tsar.training.validation import Validation
 
 logger = get_logger(__name__)
@@ -122,7 +124,7 @@ class _Run:
         # autocast is ours, so that the compiler sees a plain module
         accelerator = Accelerator(mixed_precision="no", cpu=cpu_group)
         for shape in recipe.shapes:
-            if shape.rows % accelerator.num_processes:
+            if shape.rows % accelerator.num_processes or recipe.data.channels > 1 < accelerator.num_processes:
                 raise RecipeError(
                     f"shapes: {shape.rows} rows cannot be shared evenly by {accelerator.num_processes} processes.",
                     code="recipe.bad_value",
@@ -140,6 +142,8 @@ class _Run:
         objective = make_objective(decoder, name=recipe.objective, smooth_weight=train.smooth_weight).to(
             accelerator.device
         )
+        if isinstance(objective, NextPatches):
+            objective.channels = recipe.data.channels
         optimizer = make_optimizer(objective, recipe.optim)
         ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
         state = RunState()
@@ -213,6 +217,7 @@ class _Run:
     def draw(self, step: int, shape: Shape) -> tuple[Tensor, Tensor]:
         """Windows of a step and what may be seen of them: drawn for all processes alike, each takes its share."""
         windows = self.pool.batch(step, shape.rows, shape.context_length + self.recipe.model.output_length)
+        windows = couple(windows, self.recipe.data.channels, self.pool.sampler.generator(step, COUPLING))
         visible = corrupt_windows(self.recipe, shape, windows, self.pool.sampler.generator(step, CORRUPTION))
         mine = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         return windows[mine], visible[mine]
@@ -226,6 +231,7 @@ class _Run:
         self.accelerator.backward(loss)
         clip_gradients(self.objective.parameters(), self.recipe.optim.grad_clip)
         self.optimizer.step()
+        after_step(self.objective)
         self._average()
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
@@ -236,7 +242,7 @@ class _Run:
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
             guide = self.teacher(windows, visible) if self.teacher is not None else None
             mean: Tensor = self.wrapped(windows, visible, guide, self.recipe.teacher_share or 0.0).mean()
-        return mean
+        return mean + auxiliary_loss(self.objective)
 
     def compile_shapes(self) -> None:
         """Compile the step for every shape before the clock runs; nothing is learned."""
@@ -261,6 +267,7 @@ class _Run:
             loss=float(torch.stack(losses).mean()), lr=self.optimizer.param_groups[0]["lr"],
             steps_per_second=steps / max(seconds, 1e-9), tokens_per_second=tokens, tflops=tokens * cost / 1e12,
             batch_share=making / max(seconds, 1e-9), minutes=self.state.seconds / 60,
+            **self.objective.decoder.statistics(),
         )  # fmt: skip
 
     def validate(self) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tsar.model.decoder import Decoder
 from tsar.tokenizers.patch import Tokens
+from tsar.training.couple import group_rows
 
 MIN_HISTORY = 4  # fewer observed points say too little about the scale to be worth a loss
 
@@ -41,6 +42,7 @@ class NextPatches(nn.Module):
         self.smooth_weight = smooth_weight
         self.smooth_floor = smooth_floor
         self.reach = reach
+        self.channels = 1  # neighbouring windows that are one item, see `tsar.training.couple`
 
     def forward(self, windows: Tensor, visible: Tensor, guide: Tensor | None = None, share: float = 0.0) -> Tensor:
         """Return the loss of each window.
@@ -64,7 +66,7 @@ class NextPatches(nn.Module):
             split of a batch is the same.
         """
         config = self.decoder.config
-        tokens, windows = encode_windows(self.decoder, windows, visible)
+        tokens, windows = encode_windows(self.decoder, windows, visible, self.channels)
         law = self.decoder.law(tokens)
         targets = windows[:, config.patch_length :].unfold(1, config.output_length, config.patch_length)
         state = tokens.state
@@ -146,9 +148,16 @@ def make_objective(decoder: Decoder, *, name: str = "auto", smooth_weight: float
     return OBJECTIVES[name](decoder)
 
 
-def encode_windows(decoder: Decoder, windows: Tensor, visible: Tensor) -> tuple[Tokens, Tensor]:
-    """Tokens of training windows, their padding at the right and without a mask, and the windows moved likewise."""
+def encode_windows(decoder: Decoder, windows: Tensor, visible: Tensor, channels: int = 1) -> tuple[Tokens, Tensor]:
+    """Tokens of training windows, their padding at the right and without a mask, and the windows moved likewise.
+
+    Windows that are channels of one item, `channels` neighbours, stay where they are, since they share their times.
+    """
     config = decoder.config
+    if channels > 1:
+        context = windows.shape[1] - config.output_length
+        tokens = decoder.tokenizer.encode(windows[:, :context], visible[:, :context])
+        return replace(tokens, group=group_rows(len(windows), channels, windows.device)), windows
     windows, visible = move_padding_right(windows, visible, config.patch_length)
     context = windows.shape[1] - config.output_length
     tokens = decoder.tokenizer.encode(windows[:, :context], visible[:, :context])
