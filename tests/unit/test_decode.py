@@ -160,7 +160,7 @@ def test_a_batch_that_does_not_fit_is_halved(decoder, monkeypatch, too_much):
     context, sizes = np.concatenate([contexts(), contexts(seed=1)])[:5], []
     expected = decode(decoder, context, 7)
 
-    def narrow(model, part, horizon, num_channels):
+    def narrow(model, part, horizon, num_channels=1):
         sizes.append(len(part))
         if len(part) > 2:
             too_much()
