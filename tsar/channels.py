@@ -2,7 +2,8 @@
 
 Adapters map the C channels of every item to latent ones, each of which the model forecasts, and their forecasts back
 (`tsar.adapters`). Related channels, and series of a group, help each other as past covariates do (`tsar.related`).
-Attention across the channels moves the forecast of each (`tsar.mixing`).
+Attention across the channels moves the forecast of each (`tsar.mixing`). A model that has channel blocks of its own
+(`tsar.model.blocks.channel`) sees the channels of an item together.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tsar.mixing import MixedChannels, learn_mixer
 from tsar.related import follow_group, follow_related
 from tsar.types import FloatArray, IntArray
 
-AROUND = ("related", "group", "attention")
+AROUND = ("related", "group", "attention", "model")
 """Adapters that move the forecast of each series by itself, and map nothing."""
 
 ADAPTERS = (None, *METHODS, *AROUND)
@@ -86,6 +87,9 @@ def forecast_channels(
     seed
         Of the adapter and the draws.
     """
+    if _is_named(wanted, "model"):
+        inference = replace(_need_channel_blocks(inference), num_channels=num_channels)
+        return inference.forecast(panel, prediction_length, examples=examples, neighbours=neighbours)
     if _is_named(wanted, None, *AROUND):
         quantiles = inference.forecast(panel, prediction_length, examples=examples, neighbours=neighbours)
         if wanted is None:
@@ -202,6 +206,16 @@ def _need_fit(adapter: Any) -> MixedChannels:
             hint="Call fit(df).",
         )
     return adapter
+
+
+def _need_channel_blocks(inference: Inference) -> Inference:
+    if "channel" not in inference.model.config.blocks:
+        raise OptionError(
+            'channel_adapter="model" needs a model with channel blocks; this one reads each series alone.',
+            code="option.invalid",
+            hint='Train one (pretrain/recipes/predformer.yaml), or take channel_adapter="attention".',
+        )
+    return inference
 
 
 def _is_named(wanted: Any, *names: str | None) -> bool:

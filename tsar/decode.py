@@ -10,6 +10,7 @@ never fed back, since bands would stop growing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.scaling import Z_LIMIT
 from tsar.token_rollout import path_quantiles
+from tsar.tokenizers.patch import Tokens
 from tsar.tokenizers.period import Period
 from tsar.windows import make_batches
 
@@ -40,6 +42,7 @@ def decode_panel(
     context_lengths: Sequence[int],
     symmetrize: bool = False,
     rows_per_batch: int | None = None,
+    num_channels: int = 1,
     advance: Callable[[int], object] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Forecast what follows the end of every series: windows -> tokens -> model -> distribution, batch by batch.
@@ -59,6 +62,8 @@ def decode_panel(
         series has the mirrored forecast.
     rows_per_batch
         Windows in a batch; None: as many as `POINTS_PER_BATCH` allows.
+    num_channels
+        So many neighbouring series, of one length, are channels of one item, which ``"channel"`` blocks see together.
     advance
         Called with the number of series of each finished batch, as a progress bar's update.
 
@@ -78,9 +83,12 @@ def decode_panel(
             patch_length=model.config.patch_length,
             points_per_batch=POINTS_PER_BATCH.get(device, POINTS_PER_BATCH["cpu"]) // (2 if symmetrize else 1),
             rows_per_batch=rows_per_batch,
+            rows_together=num_channels,
         )
         for batch in windows:
-            new = (_decode_twice if symmetrize else decode_within_memory)(model, batch.context, prediction_length)
+            new = (_decode_twice if symmetrize else decode_within_memory)(
+                model, batch.context, prediction_length, num_channels
+            )
             counts[batch.rows] += ~np.isnan(new[:, 0, 0])
             quantiles[batch.rows] = _running_mean(quantiles[batch.rows], new, counts[batch.rows])
             if advance is not None and turn == len(context_lengths) - 1:
@@ -88,9 +96,11 @@ def decode_panel(
     return quantiles
 
 
-def _decode_twice(model: Decoder, context: npt.NDArray[np.float64], prediction_length: int) -> npt.NDArray[np.float64]:
+def _decode_twice(
+    model: Decoder, context: npt.NDArray[np.float64], prediction_length: int, num_channels: int = 1
+) -> npt.NDArray[np.float64]:
     """Mean of f(x) and -f(-x); the levels are symmetric, so mirroring also reverses their order."""
-    both = decode_within_memory(model, np.concatenate([context, -context]), prediction_length)
+    both = decode_within_memory(model, np.concatenate([context, -context]), prediction_length, num_channels)
     plain, mirrored = np.split(both, 2)
     result: npt.NDArray[np.float64] = plain - (plain + mirrored[..., ::-1]) / 2  # exact where both agree
     return result
@@ -109,7 +119,9 @@ def _running_mean(
 
 
 @torch.inference_mode()
-def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: int) -> npt.NDArray[np.float64]:
+def decode(
+    model: Decoder, context: npt.NDArray[np.float64], prediction_length: int, num_channels: int = 1
+) -> npt.NDArray[np.float64]:
     """Forecast a batch of windows.
 
     Parameters
@@ -120,6 +132,8 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
         (B, L) float64, right-aligned, NaN where missing; L a multiple of ``patch_length``.
     prediction_length
         F, any number from 1.
+    num_channels
+        So many neighbouring windows are channels of one item.
 
     Returns
     -------
@@ -148,13 +162,14 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
     unit = torch.ldexp(torch.ones_like(values[:, 0]), exponent)  # a power of two, so nothing is rounded
     values = values / unit[:, None]
     period = model.tokenizer.find_period(values, observed)
+    group = None if num_channels == 1 else torch.arange(len(values), device=device) // num_channels
     if model.tokenizer.has_vocabulary:
         quantiles = path_quantiles(model, values, observed, prediction_length)
     else:
         first = min(prediction_length, model.config.one_pass_length)
-        quantiles = one_pass(model, values, observed, period, first)
+        quantiles = one_pass(model, values, observed, period, first, group=group)
     if quantiles.shape[1] < prediction_length:
-        quantiles = _feed_back(model, values, observed, period, quantiles, prediction_length)
+        quantiles = _feed_back(model, values, observed, period, quantiles, prediction_length, group)
     quantiles[unseen] = torch.nan
     largest = torch.finfo(quantiles.dtype).max  # beyond the largest number there is no quantile
     result: npt.NDArray[np.float64] = (quantiles * unit[:, None, None]).clamp(-largest, largest).cpu().numpy()
@@ -162,19 +177,19 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
 
 
 def decode_within_memory(
-    model: Decoder, context: npt.NDArray[np.float64], prediction_length: int
+    model: Decoder, context: npt.NDArray[np.float64], prediction_length: int, num_channels: int = 1
 ) -> npt.NDArray[np.float64]:
     """As `decode`; a batch that does not fit into memory is halved until it does."""
     try:
-        return decode(model, context, prediction_length)
+        return decode(model, context, prediction_length, num_channels)
     except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; a plain RuntimeError from the CPU's allocator
-        if len(context) == 1 or not _is_out_of_memory(error):
+        if len(context) <= num_channels or not _is_out_of_memory(error):
             raise
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    half = len(context) // 2
+    half = len(context) // num_channels // 2 * num_channels
     parts = (context[:half], context[half:])
-    return np.concatenate([decode_within_memory(model, part, prediction_length) for part in parts])
+    return np.concatenate([decode_within_memory(model, part, prediction_length, num_channels) for part in parts])
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -183,7 +198,13 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def one_pass(
-    model: Decoder, values: Tensor, observed: Tensor, period: Period | None, horizon: int, cache: Cache | None = None
+    model: Decoder,
+    values: Tensor,
+    observed: Tensor,
+    period: Period | None,
+    horizon: int,
+    cache: Cache | None = None,
+    group: Tensor | None = None,
 ) -> Tensor:
     """Quantiles (B, horizon, Q) of what follows the windows; with a cache, only tokens after what it holds are read."""
     config = model.config
@@ -194,7 +215,7 @@ def one_pass(
     tokens = model.tokenizer.encode(
         torch.nn.functional.pad(values, (0, pad)), torch.nn.functional.pad(observed, (0, pad)), period
     )
-    tokens = tokens.after(cache.num_tokens if cache is not None else 0)
+    tokens = _grouped(tokens, group).after(cache.num_tokens if cache is not None else 0)
     answering = answering_tokens(hidden, config)
     z = model(tokens, cache=cache, last=hidden + 1, at=answering).clamp(-Z_LIMIT, Z_LIMIT).to(values.dtype)
     state = tokens.state.at(slice(-hidden - 1, None)).at(answering)
@@ -223,6 +244,10 @@ def _masked_pass(model: Decoder, values: Tensor, observed: Tensor, horizon: int)
     return quantiles
 
 
+def _grouped(tokens: Tokens, group: Tensor | None) -> Tokens:
+    return tokens if group is None else replace(tokens, group=group)
+
+
 def answering_tokens(hidden: int, config: ModelConfig) -> list[int]:
     """Which of a last token and the `hidden` ones after it answer: one an `output_length`, the last may overlap."""
     return [*range(0, hidden, config.output_length // config.patch_length), hidden]
@@ -239,24 +264,27 @@ def join_answers(quantiles: Tensor, answering: Sequence[int], config: ModelConfi
 
 
 def _feed_back(
-    model: Decoder, values: Tensor, observed: Tensor, period: Period | None, quantiles: Tensor, horizon: int
-) -> Tensor:
+    model: Decoder, values: Tensor, observed: Tensor, period: Period | None, quantiles: Tensor, horizon: int,
+    group: Tensor | None,
+) -> Tensor:  # fmt: skip
     """Continue each quantile path with its own forecast until the horizon is reached."""
     batch, _, num_levels = quantiles.shape
     length = quantiles.shape[1] // model.config.patch_length * model.config.patch_length
     rows = torch.arange(batch, device=values.device).repeat_interleave(num_levels)
     cache = Cache.empty(model.config.num_layers) if model.can_cache else None
     if cache is not None:
-        model.trunk(model.tokenizer.encode(values, observed, period), cache=cache)
+        model.trunk(_grouped(model.tokenizer.encode(values, observed, period), group), cache=cache)
         cache = cache.select(rows, cache.num_tokens)
     paths, seen = values[rows], observed[rows]
     period = period.at(rows) if period is not None else None
+    if group is not None:  # a path of a channel goes on with the paths of the same level of the others
+        group = (group[:, None] * num_levels + torch.arange(num_levels, device=group.device)).flatten()
     while quantiles.shape[1] < horizon:
         new = quantiles[:, -length:].transpose(1, 2).reshape(batch * num_levels, -1)
         paths, seen = torch.cat([paths, new], 1), torch.cat([seen, torch.ones_like(new, dtype=torch.bool)], 1)
         read = paths.shape[1] // model.config.patch_length
         step = min(length, horizon - quantiles.shape[1])
-        ahead = one_pass(model, paths, seen, period, step, cache)
+        ahead = one_pass(model, paths, seen, period, step, cache, group)
         if cache is not None:
             cache = cache.select(torch.arange(len(rows), device=rows.device), read)
         pool = ahead.view(batch, num_levels, step, num_levels).transpose(1, 2)

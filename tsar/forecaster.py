@@ -100,7 +100,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         None forecasts each target by itself. ``"related"`` lets each learn from those of its item that run ahead of it,
         ``"group"`` from any series. ``"pca"``, ``"linear"`` (what is easiest to forecast), ``"vae"``, ``"identity"``, a
         mapping ``{"kind": "pca", "num_latents": 2}`` or an object forecast combinations of targets (`tsar.adapters`).
-        ``"attention"``: `fit` trains a layer across them (`tsar.mixing`).
+        ``"attention"``: `fit` trains a layer across them (`tsar.mixing`). ``"model"``: the model's own channel blocks.
     gap
         Steps between the end of the history and the first forecast (lead time).
     calibrate

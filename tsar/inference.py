@@ -30,6 +30,8 @@ class Inference:
         As in `tsar.decode.decode_panel`.
     downsample, follow_period, ensemble
         As in `tsar.Forecaster`.
+    num_channels
+        So many neighbouring series of a panel that is forecast are channels of one item, see `tsar.decode`.
     """
 
     model: Decoder
@@ -39,6 +41,7 @@ class Inference:
     downsample: int | str = "auto"
     follow_period: bool = False
     ensemble: str | None = None
+    num_channels: int = 1
 
     def decode(
         self,
@@ -46,12 +49,13 @@ class Inference:
         offsets: IntArray,
         prediction_length: int,
         *,
+        num_channels: int = 1,
         advance: Callable[[int], object] | None = None,
     ) -> FloatArray:
         """Forecast (I, F, Q) any series (N,), (I + 1,) by the model alone."""
         return decode_panel(
             self.model, values, offsets, prediction_length, context_lengths=self.context_lengths,
-            symmetrize=self.symmetrize, rows_per_batch=self.rows_per_batch, advance=advance,
+            symmetrize=self.symmetrize, rows_per_batch=self.rows_per_batch, num_channels=num_channels, advance=advance,
         )  # fmt: skip
 
     def forecast(
@@ -69,7 +73,9 @@ class Inference:
             As in `Forecaster.predict`.
         """
         with progress_bar(total=panel.num_items, desc="forecast", unit="series", delay=2.0) as bar:
-            quantiles = self.decode(panel.values, panel.offsets, prediction_length, advance=bar.update)
+            quantiles = self.decode(
+                panel.values, panel.offsets, prediction_length, num_channels=self.num_channels, advance=bar.update
+            )
         quantiles = self._follow_period(panel.values, panel.offsets, self._follow_coarse(panel, quantiles))
         season = season_length(panel.freq)
         if self.ensemble == "classical":

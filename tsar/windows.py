@@ -33,6 +33,7 @@ def make_batches(
     patch_length: int,
     points_per_batch: int,
     rows_per_batch: int | None = None,
+    rows_together: int = 1,
 ) -> Iterator[Batch]:
     """Cut the end of every series and group series of similar length, longest first.
 
@@ -48,6 +49,8 @@ def make_batches(
         Most points in a batch, padding included (at least one window is always taken).
     rows_per_batch
         Most windows in a batch.
+    rows_together
+        So many neighbouring series, all of one length, come in one batch, whatever the two limits are.
 
     Yields
     ------
@@ -62,7 +65,8 @@ def make_batches(
     while start < len(order):
         width = int(patches[order[start]]) * patch_length
         size = max(points_per_batch // width, 1)
-        rows = order[start : start + (min(size, rows_per_batch) if rows_per_batch else size)]
+        size = min(size, rows_per_batch) if rows_per_batch else size
+        rows = order[start : start + max(size // rows_together, 1) * rows_together]
         start += len(rows)
         yield Batch(rows, _cut(values, offsets, lengths, rows, width))
 

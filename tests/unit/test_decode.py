@@ -56,7 +56,7 @@ def test_cached_is_uncached(decoder, horizon, monkeypatch):
     cached = decode(decoder, contexts(), horizon)
     one_pass, sizes = tsar.decode.one_pass, []
 
-    def read_all_again(model, values, observed, period, step, cache=None):
+    def read_all_again(model, values, observed, period, step, cache=None, group=None):
         sizes.append(values.shape[1])
         return one_pass(model, values, observed, period, step)
 
@@ -160,7 +160,7 @@ def test_a_batch_that_does_not_fit_is_halved(decoder, monkeypatch, too_much):
     context, sizes = np.concatenate([contexts(), contexts(seed=1)])[:5], []
     expected = decode(decoder, context, 7)
 
-    def narrow(model, part, horizon):
+    def narrow(model, part, horizon, num_channels=1):
         sizes.append(len(part))
         if len(part) > 2:
             too_much()

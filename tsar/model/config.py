@@ -14,6 +14,7 @@ DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 SCALINGS = ("causal", "window")
 ATTENTIONS = ("causal", "full")
 POSITIONS = ("rotary", "none")
+EXPERT_BALANCES = ("bias", "loss", "none")
 BODY_INPUTS = ("linear", "reprogram")
 BODY_PARTS = ("norm", "position")
 
@@ -59,6 +60,16 @@ class ModelConfig:
         The layers of the trunk, names in `tsar.model.blocks.BLOCKS`, taken in turn until there are `num_layers`.
     feed_forward
         The position-wise half of a block, a name in `tsar.model.blocks.FEED_FORWARDS`.
+    state_size
+        Order of a state-space layer, and number of frequencies of a Fourier layer.
+    num_experts, experts_per_token
+        With ``feed_forward="experts"``: how many there are, each of `d_ff`, and how many work on a token.
+    shared_expert
+        Hidden width of one more expert that works on every token; 0 for none.
+    expert_balance
+        What spreads the load over experts: ``"bias"``, ``"loss"`` or ``"none"``, see `tsar.model.blocks.experts`.
+    qk_norm
+        Whether queries and keys are normalised.
     position
         ``"rotary"``, or ``"none"`` for no position code at all: the causal mask alone tells the order.
     body
@@ -106,6 +117,12 @@ class ModelConfig:
     tokenizer: str = "patch"
     blocks: tuple[str, ...] = ("attention",)
     feed_forward: str = "swiglu"
+    state_size: int = 16
+    num_experts: int = 8
+    experts_per_token: int = 2
+    shared_expert: int = 0
+    expert_balance: str = "bias"
+    qk_norm: bool = True
     position: str = "rotary"
     body: str = ""
     body_input: str = "linear"
@@ -130,12 +147,13 @@ class ModelConfig:
 
     def _problem(self) -> str | None:
         sizes = ("d_model", "num_layers", "num_heads", "num_kv_heads", "head_dim", "d_ff", "patch_length",
-                 "output_length", "context_length", "num_components", "num_samples")  # fmt: skip
+                 "output_length", "context_length", "num_components", "num_samples", "state_size", "num_experts",
+                 "experts_per_token")  # fmt: skip
         for name in sizes:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 20:
                 return f"{name} must be a positive whole number, got {value!r}"
-        for name in ("max_span", "prompt_length", "prompt_pool", "vocabulary_size", "top_k"):
+        for name in ("max_span", "prompt_length", "prompt_pool", "vocabulary_size", "top_k", "shared_expert"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1 << 20:
                 return f"{name} must be a whole number from 0, got {value!r}"
@@ -154,7 +172,7 @@ class ModelConfig:
         problem = None if self.is_plain else self._unknown_part()
         if problem:
             return problem
-        for name in ("period", "modes"):
+        for name in ("period", "modes", "qk_norm"):
             if getattr(self, name) not in (True, False):
                 return f"{name} must be true or false, got {getattr(self, name)!r}"
         for name in ("rope_base", "norm_eps", "temperature"):
@@ -187,6 +205,12 @@ class ModelConfig:
             return "a tokenizer with a vocabulary and the categorical head need each other"
         if has_vocabulary and (self.patch_length, self.output_length, self.attention) != (1, 1, "causal"):
             return 'a tokenizer with a vocabulary needs patch_length 1, output_length 1 and attention="causal"'
+        if self.attention == "full" and not {*self.blocks} <= {"attention", "channel"}:
+            return f'attention="full" needs blocks of attention, {self.blocks} see the past only'
+        if self.experts_per_token > self.num_experts:
+            return f"experts_per_token ({self.experts_per_token}) is more than num_experts ({self.num_experts})"
+        if self.expert_balance not in EXPERT_BALANCES:
+            return f"expert_balance must be one of {EXPERT_BALANCES}, got {self.expert_balance!r}"
         if self.body_input not in BODY_INPUTS or self.body_sentence not in (True, False):
             return f"body_input must be one of {BODY_INPUTS}, and body_sentence true or false"
         if any(part not in BODY_PARTS for part in self.body_trains):
@@ -268,6 +292,14 @@ def num_parameters(config: ModelConfig) -> int:
     return embed + config.num_layers * block + d + head
 
 
+def num_active_parameters(config: ModelConfig) -> int:
+    """Count the weights that work on a token: all but those of the experts that are not chosen."""
+    if config.feed_forward != "experts" or config.body:
+        return num_parameters(config)
+    idle = config.num_experts - config.experts_per_token
+    return num_parameters(config) - config.num_layers * idle * 3 * config.d_model * config.d_ff
+
+
 def _count_parameters(config: ModelConfig) -> int:
     """Count the weights of a decoder that holds no memory."""
     import torch
@@ -280,6 +312,6 @@ def _count_parameters(config: ModelConfig) -> int:
 
 def flops_per_token(config: ModelConfig, num_tokens: int) -> int:
     """Floating-point operations of one forward pass per token, in a sequence of `num_tokens` (training takes 3x)."""
-    weights = 2 * num_parameters(config)
+    weights = 2 * num_active_parameters(config)
     attention = 2 * 2 * config.num_layers * config.num_heads * config.head_dim * num_tokens // 2  # causal: half
     return weights + attention

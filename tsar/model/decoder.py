@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,6 +81,15 @@ class Decoder(nn.Module):
         causal = self.config.scaling == "causal" and self.body is None
         return causal and all(block.can_cache for block in self.blocks)
 
+    def statistics(self) -> dict[str, Any]:
+        """Figures of the parts that have ``statistics()``: the mean over them of a number, a list of all else."""
+        found = defaultdict(list)
+        parts: list[Any] = [module for module in self.modules() if hasattr(type(module), "statistics")]
+        for part in parts[1:]:  # after the decoder itself
+            for name, value in part.statistics().items():
+                found[name].append(value)
+        return {name: sum(all_) / len(all_) if isinstance(all_[0], float) else all_ for name, all_ in found.items()}
+
     def forward(
         self, tokens: Tokens, *, cache: Cache | None = None, last: int | None = None, at: Sequence[int] | None = None
     ) -> Tensor:
@@ -151,7 +161,7 @@ class Decoder(nn.Module):
             if states is not None:
                 states.append(x)
             asking = last if index == len(self.blocks) - 1 else None
-            x = block(x, rotary, mask, cache.layers[index] if cache is not None else None, asking)
+            x = block(x, rotary, mask, cache.layers[index] if cache is not None else None, asking, tokens)
         if self.body is not None:
             x = self.body(x, tokens)[:, -(last or 0) :]
         if states is not None:

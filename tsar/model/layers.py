@@ -55,7 +55,7 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.num_heads, self.num_kv_heads, self.head_dim = config.num_heads, config.num_kv_heads, config.head_dim
-        self.is_causal = config.attention == "causal"
+        self.is_causal, self.qk_norm = config.attention == "causal", config.qk_norm
         all_heads = self.num_heads + 2 * self.num_kv_heads
         self.query_key_value = nn.Linear(config.d_model, all_heads * self.head_dim, bias=False)
         self.output = nn.Linear(self.num_heads * self.head_dim, config.d_model, bias=False)
@@ -107,19 +107,22 @@ class Attention(nn.Module):
         gain_HK, gain_GK = self.query_norm.weight.expand(heads, -1), self.key_norm.weight.expand(groups, -1)
         if asking == x_BTD.shape[1]:  # queries and keys in one go
             qkv_BTHK = self._by_head(self.query_key_value(x_BTD))
-            normal = normalize_heads(qkv_BTHK[:, :, : heads + groups], eps)
+            normal = self._normalize(qkv_BTHK[:, :, : heads + groups], eps)
             turned = apply_rotary(normal, *rotary, torch.cat([gain_HK, gain_GK])).transpose(1, 2)
             q_BHTK, k_BGTK = turned[:, :heads], turned[:, heads:]
             normal_q, v_BTGK = normal[:, :, :heads], qkv_BTHK[:, :, heads + groups :]
         else:
             weight, width = self.query_key_value.weight, heads * self.head_dim
-            normal_q = normalize_heads(self._by_head(F.linear(x_BTD[:, -asking:], weight[:width])), eps)
+            normal_q = self._normalize(self._by_head(F.linear(x_BTD[:, -asking:], weight[:width])), eps)
             kv_BTGK = self._by_head(F.linear(x_BTD, weight[width:]))
             cos, sin = (table[-asking:] for table in rotary)
             q_BHTK = apply_rotary(normal_q, cos, sin, gain_HK).transpose(1, 2)
-            normal_k, v_BTGK = normalize_heads(kv_BTGK[:, :, :groups], eps), kv_BTGK[:, :, groups:]
+            normal_k, v_BTGK = self._normalize(kv_BTGK[:, :, :groups], eps), kv_BTGK[:, :, groups:]
             k_BGTK = apply_rotary(normal_k, *rotary, gain_GK).transpose(1, 2)
         return q_BHTK, k_BGTK, v_BTGK.transpose(1, 2), normal_q.transpose(1, 2)
+
+    def _normalize(self, x_BTHK: Tensor, eps: float) -> Tensor:
+        return normalize_heads(x_BTHK, eps) if self.qk_norm else x_BTHK
 
     def _by_head(self, projected: Tensor) -> Tensor:
         return projected.view(*projected.shape[:2], -1, self.head_dim)

@@ -30,6 +30,8 @@ class Tokens:
         (B, T, P) in z, around what the answer of every point is given; None: the last observed value of `state`.
     modes
         (B, T) int64, the role of each token (`tsar.model.modes`); None: all forecast.
+    group
+        (B,) windows with the same number are channels of one item, at the same times; None: every window stands alone.
     """
 
     patches: Tensor
@@ -37,6 +39,7 @@ class Tokens:
     state: ScaleState
     anchor: Tensor | None = None
     modes: Tensor | None = None
+    group: Tensor | None = None
 
     def after(self, num_tokens: int) -> Tokens:
         """Return the tokens after the first `num_tokens`."""
@@ -44,7 +47,7 @@ class Tokens:
         mask = None if self.mask is None else self.mask[:, rest]
         anchor = None if self.anchor is None else self.anchor[:, rest]
         modes = None if self.modes is None else self.modes[:, rest]
-        return Tokens(self.patches[:, rest], mask, self.state.at(rest), anchor, modes)
+        return Tokens(self.patches[:, rest], mask, self.state.at(rest), anchor, modes, self.group)
 
 
 @dataclass(frozen=True)

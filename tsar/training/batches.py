@@ -11,7 +11,8 @@ from torch import Generator, Tensor
 from tsar.training.config import Recipe, Shape
 from tsar.training.corpus import load_corpus
 from tsar.training.corrupt import corrupt
-from tsar.training.sampler import CORRUPTION, BlockSampler, Pool
+from tsar.training.couple import couple
+from tsar.training.sampler import CORRUPTION, COUPLING, BlockSampler, Pool
 from tsar.training.views import View, make_view
 
 
@@ -56,6 +57,7 @@ class Batches:
         """Return the parts in which this process reads its rows, drawn for all processes and parts together."""
         recipe = self.recipe
         windows = self.pool.batch(step, shape.rows, shape.context_length + recipe.model.output_length)
+        windows = couple(windows, recipe.data.channels, self.pool.sampler.generator(step, COUPLING))
         view = make_view(
             windows, shape.context_length, recipe.model.patch_length, recipe.corrupt,
             self.pool.sampler.generator(step, CORRUPTION), cut=shape.cut, step=step, modes=recipe.model.modes,

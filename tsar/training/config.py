@@ -164,6 +164,9 @@ class Recipe:
                 raise ValueError(f"shapes: context_length {shape.context_length} is no multiple of model.patch_length")
         if min(self.data.block_size, self.data.fresh, self.data.pool) < 1 or self.data.fresh > self.data.pool:
             raise ValueError("data: block_size, fresh and pool must be at least 1, and fresh at most pool")
+        channels = self.data.channels
+        if channels < 1 or any(shape.rows % channels for shape in self.shapes):
+            raise ValueError("data.channels must be at least 1, and rows of shapes multiples of it")
         if self.teacher is None and self.teacher_share is not None:
             raise ValueError("teacher_share is given without a teacher")
         if self.teacher is not None and self.teacher_share is None:

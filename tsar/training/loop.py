@@ -23,6 +23,7 @@ from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
 from tsar.model.files import read_decoder
 from tsar.storage import is_whole, read_folder, write_atomically
+from tsar.training.balance import after_step, auxiliary_loss
 from tsar.training.batches import Batches
 from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, mean_weights, save_checkpoint
 from tsar.training.config import Recipe, Shape, recipe_to_yaml
@@ -30,7 +31,7 @@ from tsar.training.distill import Teacher, incompatibility
 from tsar.training.lock import run_lock
 from tsar.training.memory import checkpoint_blocks
 from tsar.training.meter import Meter
-from tsar.training.objectives import make_objective
+from tsar.training.objectives import NextPatches, make_objective
 from tsar.training.objectives.mixture import needs_two_views
 from tsar.training.optim import clip_gradients, make_optimizer, rate_factor
 from tsar.training.peak import measure_peak
@@ -134,6 +135,8 @@ class _Run:
         objective = make_objective(
             decoder, name=recipe.objective, smooth_weight=train.smooth_weight, z_loss=recipe.optim.z_loss
         ).to(accelerator.device)
+        if isinstance(objective, NextPatches):
+            objective.channels = recipe.data.channels
         batches = Batches.make(
             recipe, accelerator.device, accelerator.process_index, accelerator.num_processes,
             twice=needs_two_views(objective),
@@ -228,6 +231,7 @@ class _Run:
             losses.append(loss.detach())
         clip_gradients(self.objective.parameters(), self.recipe.optim.grad_clip)
         self.optimizer.step()
+        after_step(self.objective)
         self._average()
         self.optimizer.zero_grad(set_to_none=True)
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
@@ -240,7 +244,7 @@ class _Run:
             guide = self.teacher(windows, visible) if self.teacher is not None else None
             extras = (extra,) if extra is not None else ()
             mean: Tensor = self.wrapped(windows, visible, guide, self.recipe.teacher_share or 0.0, *extras).mean()
-        return mean
+        return mean + auxiliary_loss(self.objective)
 
     def compile_shapes(self) -> None:
         """Compile the step for every shape before the clock runs; nothing is learned."""
@@ -265,6 +269,7 @@ class _Run:
             steps_per_second=steps / max(seconds, 1e-9), tokens_per_second=tokens, tflops=tokens * cost / 1e12,
             batch_share=making / max(seconds, 1e-9), minutes=self.state.seconds / 60,
             **({} if self.peak is None else {"mfu": tokens * cost / 1e12 / self.peak}),
+            **self.objective.decoder.statistics(),
         )  # fmt: skip
 
     def validate(self) -> None:
@@ -322,7 +327,9 @@ class _Run:
 
 
 def _refuse_uneven_shares(recipe: Recipe, num_processes: int) -> None:
-    """All processes and all parts of a batch have equally many rows."""
+    """All processes and all parts of a batch have equally many rows, and channels of an item are never parted."""
+    if recipe.data.channels > 1 < num_processes * recipe.train.accumulate:
+        raise RecipeError("data.channels needs one process and no accumulation.", code="recipe.bad_value")
     for shape in recipe.shapes:
         if shape.rows % (num_processes * recipe.train.accumulate):
             parts = f" in {recipe.train.accumulate} parts" if recipe.train.accumulate > 1 else ""

@@ -37,13 +37,13 @@ class Meter:
         self.board = _open_board(run_dir / "tensorboard") if active else None
 
     def record(self, state: RunState, progress: float, **facts: Any) -> None:
-        """Write one line of figures; `per_source`, a mapping, goes to the files only."""
+        """Write one line of figures; mappings and lists go to the file only."""
         if not self.active:
             return
         line = {"step": state.step, "windows": state.windows, **facts}
         with open(self.path, "a") as file:
             file.write(json.dumps(line) + "\n")
-        shown = {name: value for name, value in line.items() if name != "per_source"}
+        shown = {name: value for name, value in line.items() if not isinstance(value, dict | list)}
         logger.info(" ".join(f"{k}={v:.5g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items()))
         self.bar.update(int(BAR * progress) - self.bar.n)
         if "tokens_per_second" in facts:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tsar.model.config import num_parameters
+from tsar.model.config import num_active_parameters, num_parameters
 from tsar.model.files import model_files
 from tsar.storage import write_folder
 from tsar.training.checkpoint import RunState
@@ -24,7 +24,8 @@ def write_release(
     Weights are stored in half precision, which halves the download and changes scores in the fourth digit; they are
     used in single precision.
     """
-    facts = {**asdict(state), "parameters": num_parameters(recipe.model), "validation": validation}
+    facts = {**asdict(state), "parameters": num_parameters(recipe.model),
+             "active_parameters": num_active_parameters(recipe.model), "validation": validation}  # fmt: skip
     write_folder(
         folder,
         {

@@ -23,7 +23,7 @@ from tsar.training.synth import DEFAULT_WEIGHTS, make_series
 
 CORPUS, REPLAY = "corpus", "replay"
 STEPS_AHEAD = 4  # of the blocks that threads make
-BATCH, CORRUPTION = 1, 2  # what else is drawn about a step, see BlockSampler.generator
+BATCH, CORRUPTION, COUPLING = 1, 2, 3  # what else is drawn about a step, see BlockSampler.generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,9 @@ class DataConfig:
         (cut and hidden differently each time).
     pool
         Blocks that a batch is drawn from.
+    channels
+        Neighbouring windows of a batch that are coupled as channels of one item (`tsar.training.couple`), for models
+        with ``"channel"`` blocks; 1 for none.
     families
         Weight of each synthetic family; empty: the default weights of `tsar.training.synth`.
     augment_corpus, augment_synthetic
@@ -56,6 +59,7 @@ class DataConfig:
     block_size: int = 16
     fresh: int = 4
     pool: int = 64
+    channels: int = 1
     families: dict[str, float] = field(default_factory=dict)
     augment_corpus: AugmentConfig = field(default_factory=AugmentConfig)
     augment_synthetic: AugmentConfig = field(

@@ -8,6 +8,7 @@ from tsar.model.blocks.feed_forward import FEED_FORWARDS
 from tsar.model.cache import LayerCache
 from tsar.model.config import ModelConfig
 from tsar.model.layers import Attention, RMSNorm
+from tsar.tokenizers.patch import Tokens
 
 
 class AttentionBlock(nn.Module):
@@ -29,6 +30,7 @@ class AttentionBlock(nn.Module):
         mask: Tensor | None,
         cache: LayerCache | None,
         last: int | None = None,
+        tokens: Tokens | None = None,
     ) -> Tensor:
         """Return the residual stream after this block, (B, T, D); with `last`, of that many last tokens only."""
         read = self.attention(self.attention_norm(x_BTD), rotary, mask, cache, last)

@@ -46,6 +46,7 @@ class NextPatches(nn.Module):
         self.smooth_floor = smooth_floor
         self.reach = reach
         self.z_loss = z_loss
+        self.channels = 1  # neighbouring windows that are one item, see `tsar.training.couple`
 
     def forward(
         self,
@@ -79,7 +80,7 @@ class NextPatches(nn.Module):
             split of a batch is the same.
         """
         config = self.decoder.config
-        encoded = encode_view(self.decoder, windows, visible, extra)
+        encoded = encode_view(self.decoder, windows, visible, extra, self.channels)
         if extra is not None and extra.fed is not None:
             encoded = self._feed_back(encoded, extra.fed)
         tokens = encoded.tokens

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tsar.model.decoder import Decoder
 from tsar.tokenizers.patch import Tokens
+from tsar.training.couple import group_rows
 from tsar.training.views import Extra
 
 MIN_HISTORY = 4  # fewer observed points say too little about the scale to be worth a loss
@@ -35,15 +36,24 @@ def encode_windows(decoder: Decoder, windows: Tensor, visible: Tensor) -> tuple[
     return encoded.tokens, encoded.windows
 
 
-def encode_view(decoder: Decoder, windows: Tensor, visible: Tensor, extra: Extra | None) -> Encoded:
-    """As `encode_windows`, reading the extra's inputs and roles."""
+def encode_view(decoder: Decoder, windows: Tensor, visible: Tensor, extra: Extra | None, channels: int = 1) -> Encoded:
+    """As `encode_windows`, reading the extra's inputs and roles.
+
+    Windows that are channels of one item, `channels` neighbours, stay where they are, since they share their times.
+    """
     config = decoder.config
-    source, inside = _padding_shift(visible, config.patch_length)
+    together = channels > 1
+    source, inside = _padding_shift(torch.ones_like(visible) if together else visible, config.patch_length)
     moved = torch.where(inside, windows.gather(1, source), torch.nan)
     visible = visible.gather(1, source) & inside
     roles = extra.roles.gather(1, source) if extra is not None and extra.roles is not None else None
     inputs = moved if extra is None or extra.inputs is None else extra.inputs.gather(1, source)
     tokens = encode_inputs(decoder, inputs, visible, roles)
+    if together:
+        context = windows.shape[1] - config.output_length
+        seen = visible[:, :context].view(len(visible), -1, config.patch_length).any(-1)
+        mask = seen.to(torch.uint8).cummax(1).values.bool()
+        tokens = replace(tokens, mask=mask, group=group_rows(len(windows), channels, windows.device))
     return Encoded(tokens, moved, visible, inputs, roles, inside & (source < windows.shape[1] - config.output_length))
 
 
