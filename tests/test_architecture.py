@@ -26,7 +26,6 @@ LAYERS = (
     ("model",),
     ("constraints", "samples", "hierarchy"),
     ("forecast",),
-    ("token_rollout",),
     ("decode", "ensemble", "covariates", "context", "aggregate", "infill", "rolling", "rollout", "stream", "adapters"),
     ("metrics",),
     ("backtest_result",),

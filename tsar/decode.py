@@ -22,7 +22,6 @@ from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.scaling import Z_LIMIT
-from tsar.token_rollout import path_quantiles
 from tsar.tokenizers.patch import Tokens
 from tsar.tokenizers.period import Period
 from tsar.windows import make_batches
@@ -162,12 +161,9 @@ def decode(
     unit = torch.ldexp(torch.ones_like(values[:, 0]), exponent)  # a power of two, so nothing is rounded
     values = values / unit[:, None]
     period = model.tokenizer.find_period(values, observed)
+    first = min(prediction_length, model.config.one_pass_length)
     group = None if num_channels == 1 else torch.arange(len(values), device=device) // num_channels
-    if model.tokenizer.has_vocabulary:
-        quantiles = path_quantiles(model, values, observed, prediction_length)
-    else:
-        first = min(prediction_length, model.config.one_pass_length)
-        quantiles = one_pass(model, values, observed, period, first, group=group)
+    quantiles = one_pass(model, values, observed, period, first, group=group)
     if quantiles.shape[1] < prediction_length:
         quantiles = _feed_back(model, values, observed, period, quantiles, prediction_length, group)
     quantiles[unseen] = torch.nan

@@ -97,5 +97,4 @@ def infill(model: Decoder, context: FloatArray, *, symmetrize: bool = True) -> F
 def _answer(model: Decoder, values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
     tokens = model.tokenizer.encode(values, observed)
     z = model(tokens).clamp(-Z_LIMIT, Z_LIMIT).to(values.dtype)
-    answer: torch.Tensor = tokens.state.denormalize(z.flatten(2)).view(z.shape).flatten(1, 2)
-    return answer
+    return tokens.state.denormalize(z.flatten(2)).view(z.shape).flatten(1, 2)

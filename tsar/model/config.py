@@ -83,12 +83,6 @@ class ModelConfig:
         What of it is trained: of ``"norm"`` and ``"position"``.
     prompt_pool
         Prompts of which the best stand in front of a window; 0 for none. It needs a body.
-    vocabulary_size
-        Words of a tokenizer that has a vocabulary, specials included; 0: its own default. `patch_length` and
-        `output_length` are then 1, and the head ``"categorical"``.
-    num_samples, temperature, top_k
-        Paths that a forecast of such a model is made of, and how each word is drawn: a temperature below 1, or fewer
-        than all words (0), narrow its law.
     modes
         Whether each token carries the learned vector of its role, see `tsar.model.modes`: for mixtures of objectives.
     rope_base
@@ -129,10 +123,6 @@ class ModelConfig:
     body_sentence: bool = False
     body_trains: tuple[str, ...] = ()
     prompt_pool: int = 0
-    vocabulary_size: int = 0
-    num_samples: int = 20
-    temperature: float = 1.0
-    top_k: int = 0
     modes: bool = False
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
@@ -147,13 +137,13 @@ class ModelConfig:
 
     def _problem(self) -> str | None:
         sizes = ("d_model", "num_layers", "num_heads", "num_kv_heads", "head_dim", "d_ff", "patch_length",
-                 "output_length", "context_length", "num_components", "num_samples", "state_size", "num_experts",
+                 "output_length", "context_length", "num_components", "state_size", "num_experts",
                  "experts_per_token")  # fmt: skip
         for name in sizes:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 20:
                 return f"{name} must be a positive whole number, got {value!r}"
-        for name in ("max_span", "prompt_length", "prompt_pool", "vocabulary_size", "top_k", "shared_expert"):
+        for name in ("max_span", "prompt_length", "prompt_pool", "shared_expert"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1 << 20:
                 return f"{name} must be a whole number from 0, got {value!r}"
@@ -175,7 +165,7 @@ class ModelConfig:
         for name in ("period", "modes", "qk_norm"):
             if getattr(self, name) not in (True, False):
                 return f"{name} must be true or false, got {getattr(self, name)!r}"
-        for name in ("rope_base", "norm_eps", "temperature"):
+        for name in ("rope_base", "norm_eps"):
             value = getattr(self, name)
             if not isinstance(value, float | int) or not 0 < value < float("inf"):
                 return f"{name} must be a positive number, got {value!r}"
@@ -200,11 +190,6 @@ class ModelConfig:
         for field, name, known in chosen:
             if name not in known:
                 return f"{field} must be one of {known}, got {name!r}"
-        has_vocabulary = TOKENIZERS[self.tokenizer].has_vocabulary
-        if has_vocabulary != (self.head == "categorical"):
-            return "a tokenizer with a vocabulary and the categorical head need each other"
-        if has_vocabulary and (self.patch_length, self.output_length, self.attention) != (1, 1, "causal"):
-            return 'a tokenizer with a vocabulary needs patch_length 1, output_length 1 and attention="causal"'
         if self.attention == "full" and not {*self.blocks} <= {"attention", "channel"}:
             return f'attention="full" needs blocks of attention, {self.blocks} see the past only'
         if self.experts_per_token > self.num_experts:

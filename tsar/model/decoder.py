@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +13,9 @@ from tsar.model.blocks import BLOCKS
 from tsar.model.body import LanguageBody
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
-from tsar.model.layers import PatchEmbedding, RMSNorm, WordEmbedding, rotary_table
+from tsar.model.layers import PatchEmbedding, RMSNorm, rotary_table
 from tsar.model.modes import ModeVectors
-from tsar.tokenizers import TOKENIZERS, VocabularyTokenizer
+from tsar.tokenizers import TOKENIZERS
 from tsar.tokenizers.patch import Tokens
 
 
@@ -40,24 +39,15 @@ class Decoder(nn.Module):
         self.config = config
         fills_gaps = config.task == "infill" and config.tokenizer == "patch"
         kind = TOKENIZERS["gap" if fills_gaps else config.tokenizer]
-        num_components = config.num_components
-        if issubclass(kind, VocabularyTokenizer):
-            self.tokenizer: Any = kind(
-                **({"vocabulary_size": config.vocabulary_size} if config.vocabulary_size else {})
-            )
-            self.embedding: PatchEmbedding | WordEmbedding
-            self.embedding = WordEmbedding(self.tokenizer.vocabulary_size, config.d_model)
-            num_components = self.tokenizer.vocabulary_size
-        else:
-            self.tokenizer = kind(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
-            self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
+        self.tokenizer = kind(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
+        self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
         self.body = LanguageBody(config) if config.body else None
         num_layers = 0 if config.body else config.num_layers
         names = (config.blocks[number % len(config.blocks)] for number in range(num_layers))
         self.modes = ModeVectors(config.d_model) if config.modes else None
         self.blocks = nn.ModuleList(BLOCKS[name](config, number) for number, name in enumerate(names))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
-        sizes = (config.d_model, config.output_length, len(config.quantile_levels), num_components)
+        sizes = (config.d_model, config.output_length, len(config.quantile_levels), config.num_components)
         self.head: Head = HEADS[config.head](*sizes)
         self.register_buffer("levels", torch.tensor(config.quantile_levels), persistent=False)
         if initialize:
@@ -71,7 +61,7 @@ class Decoder(nn.Module):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for part in (self.embedding, *self.blocks, self.body, self.head):
+        for part in (*self.blocks, self.body, self.head):
             if part is not None:
                 part.initialize()
 
@@ -119,9 +109,7 @@ class Decoder(nn.Module):
         """Return the law in z, (B, T, output_length), of what follows each token; parameters as of `forward`."""
         hidden = self.trunk(tokens, cache=cache, last=last)
         anchor = tokens.anchor
-        if self.tokenizer.has_vocabulary:  # words have no value to start from
-            anchor = hidden.new_zeros(hidden.shape[:2])
-        elif anchor is None:
+        if anchor is None:
             anchor = tokens.state.normalize(tokens.state.last.unsqueeze(-1)).squeeze(-1)
         anchor = anchor.to(hidden.dtype)
         if last is not None:
@@ -143,18 +131,18 @@ class Decoder(nn.Module):
         With `states`, those before the first block and after each block, (B, T, D) and not normed, are appended to it.
         With `last`, the last block answers for that many last tokens only, (B, `last`, D).
         """
-        patches = tokens.patches
+        patches = tokens.patches.to(self.embedding.skip.weight.dtype)
         already = cache.num_tokens if cache is not None else 0
         key_mask = tokens.mask
         if cache is not None:
-            everything = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
+            everything = torch.ones_like(patches[..., 0], dtype=torch.bool)
             key_mask = cache.extend_mask(everything if key_mask is None else key_mask)
         mask = None if key_mask is None else attention_mask(key_mask, patches.shape[1])
         positions = torch.arange(already, already + patches.shape[1], device=patches.device)
         if self.config.position == "none":
             positions = torch.zeros_like(positions)
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_base)
-        x = self.embedding(patches)
+        x = self.embedding(patches).to(patches.dtype)  # under autocast too, the residual stream keeps full precision
         if self.modes is not None:
             x = x + self.modes(tokens.modes)
         for index, block in enumerate(self.blocks):

@@ -167,19 +167,6 @@ class PatchEmbedding(nn.Module):
         self.output = nn.Linear(d_model, d_model, bias=False)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Return the embeddings (B, T, D) of features (B, T, 3 P + 4), under autocast too in full precision."""
-        patches = patches.to(self.skip.weight.dtype)
+        """Return the embeddings (B, T, D) of features (B, T, 3 P + 4)."""
         embedded: Tensor = self.skip(patches) + self.output(F.silu(self.hidden(patches)))
-        return embedded.to(patches.dtype)
-
-    def initialize(self) -> None:
-        """Nothing beyond what every linear layer gets."""
-
-
-class WordEmbedding(nn.Embedding):
-    """A vector for each word of a vocabulary: (B, T) -> (B, T, D)."""
-
-    @torch.no_grad()
-    def initialize(self) -> None:
-        """Draw vectors of unit deviation."""
-        nn.init.normal_(self.weight)
+        return embedded

@@ -74,7 +74,6 @@ class PatchTokenizer:
     patch_length: int
     scaling: str = "causal"
     period: bool = False
-    has_vocabulary = False
 
     @property
     def num_features(self) -> int:

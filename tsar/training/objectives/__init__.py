@@ -11,26 +11,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.training.objectives.contrastive import Contrastive
 from tsar.training.objectives.direct import Direct
 from tsar.training.objectives.hidden_points import HiddenPoints
 from tsar.training.objectives.mixture import Mixture
 from tsar.training.objectives.next_patches import NextPatches
-from tsar.training.objectives.next_token import NextToken
 from tsar.training.objectives.windows import MIN_HISTORY, encode_windows, move_padding_right
 
-OBJECTIVES: dict[str, type[NextPatches] | type[NextToken] | type[HiddenPoints] | type[Contrastive]] = {
+OBJECTIVES: dict[str, type[NextPatches] | type[HiddenPoints] | type[Contrastive]] = {
     "next_patches": NextPatches,
     "direct": Direct,
-    "next_token": NextToken,
     "hidden_points": HiddenPoints,
     "contrastive": Contrastive,
 }
 """By the name in a recipe."""
 
-Objective = NextPatches | NextToken | HiddenPoints | Contrastive | Mixture
+Objective = NextPatches | HiddenPoints | Contrastive | Mixture
 
 __all__ = [
     "MIN_HISTORY",
@@ -40,7 +37,6 @@ __all__ = [
     "HiddenPoints",
     "Mixture",
     "NextPatches",
-    "NextToken",
     "Objective",
     "encode_windows",
     "make_objective",
@@ -62,9 +58,11 @@ def make_objective(
     name
         A name in `OBJECTIVES`, or names and weights; ``"auto"``: the one that the decoder's attention asks for.
     smooth_weight, z_loss
-        Of `NextPatches`; the second also of `NextToken`.
+        Of `NextPatches`.
     """
-    parts = [(_make(decoder, part, smooth_weight, z_loss), weight) for part, weight in parts_of(name, decoder.config)]
+    parts = [
+        (_make(decoder, part, smooth_weight, z_loss), weight) for part, weight in parts_of(name, decoder.config.task)
+    ]
     return parts[0][0] if len(parts) == 1 else Mixture(decoder, parts)
 
 
@@ -72,22 +70,19 @@ def _make(decoder: Decoder, name: str, smooth_weight: float, z_loss: float) -> A
     if name in ("next_patches", "direct"):
         kind = Direct if name == "direct" else NextPatches
         return kind(decoder, smooth_weight=smooth_weight, z_loss=z_loss)
-    if name == "next_token":
-        return NextToken(decoder, z_loss=z_loss)
     return OBJECTIVES[name](decoder)
 
 
-def parts_of(name: str | Mapping[str, float], config: ModelConfig) -> list[tuple[str, float]]:
+def parts_of(name: str | Mapping[str, float], task: str) -> list[tuple[str, float]]:
     """Return the names and weights that a recipe's objective stands for."""
-    usual = "next_token" if config.head == "categorical" else "next_patches"
-    usual = "hidden_points" if config.task == "infill" else usual
+    usual = "hidden_points" if task == "infill" else "next_patches"
     parts = {name: 1.0} if isinstance(name, str) else dict(name)
     return [(usual if part == "auto" else part, weight) for part, weight in parts.items()]
 
 
-def objective_problem(name: str | Mapping[str, float], config: ModelConfig) -> str | None:
+def objective_problem(name: str | Mapping[str, float], task: str) -> str | None:
     """Say what is wrong with a recipe's objective, if anything is."""
-    parts, task = parts_of(name, config), config.task
+    parts = parts_of(name, task)
     if not parts:
         return "objective names nothing"
     for part, weight in parts:
@@ -98,6 +93,4 @@ def objective_problem(name: str | Mapping[str, float], config: ModelConfig) -> s
         if (part, task) in (("next_patches", "infill"), ("direct", "infill"), ("hidden_points", "forecast")):
             other = "causal" if task == "infill" else "full"
             return f"objective {part} needs model.attention {other}"
-        if (part == "next_token") != (config.head == "categorical"):
-            return f"objective {part} does not fit model.head {config.head}"
     return None

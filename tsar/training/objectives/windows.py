@@ -61,7 +61,7 @@ def encode_inputs(decoder: Decoder, inputs: Tensor, visible: Tensor, roles: Tens
     """Tokens of what is read; a token's mode is the role of the first point that it has to predict."""
     config = decoder.config
     context = inputs.shape[1] - config.output_length
-    tokens: Tokens = decoder.tokenizer.encode(inputs[:, :context], visible[:, :context])
+    tokens = decoder.tokenizer.encode(inputs[:, :context], visible[:, :context])
     if roles is not None:
         ahead = config.patch_length if config.attention == "causal" else 0
         modes = roles[:, ahead : ahead + context : config.patch_length]
