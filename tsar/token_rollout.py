@@ -2,8 +2,8 @@
 
 The context is read once; its keys and values serve all paths. The random numbers are fixed and the same for every
 window: a forecast is deterministic, does not depend on its company, and that of a longer horizon begins with that of a
-shorter one, as long as both leave equal room in the window. At each step the numbers of the paths are spread evenly over
-(0, 1): each path follows the law, and twenty of them say more about it than twenty independent ones.
+shorter one, as long as both leave equal room in the window. At each step the numbers of the paths are spread evenly
+over (0, 1): each path follows the law, and twenty of them say more about it than twenty independent ones.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def sample_paths(
     paths = Paths(model, values, observed, horizon, count, use_cache=use_cache)
     for step in range(steps):
         chosen = draw(paths.logits(), step, numbers[step].repeat(len(values)))
-        paths.append(chosen)
+        paths.append(chosen, read=step + 1 < steps)
     return paths.values().view(len(values), count, horizon)
 
 
@@ -133,7 +133,7 @@ class IdDraw:
 
 
 def inverse(probabilities: Tensor, numbers: Tensor) -> Tensor:
-    """Classes (…) where the cumulated weights (…, C), not all zero, pass the numbers (…) in (0, 1); never a zero one."""
+    """Classes (…) where the cumulated weights (…, C), not all 0, pass the numbers (…) in (0, 1); never one of 0."""
     reached = probabilities.cumsum(-1)
     wanted = numbers.unsqueeze(-1) * reached[..., -1:]
     index = torch.searchsorted(reached.contiguous(), wanted.contiguous(), right=True)
@@ -167,9 +167,11 @@ class Paths:
         """Logits (N, V) of the id that follows each path."""
         return self.model.head(self.hidden, self.hidden[..., 0])[:, -1, 0]
 
-    def append(self, ids: Tensor) -> None:
-        """Take the next id (N,) of each path."""
+    def append(self, ids: Tensor, *, read: bool = True) -> None:
+        """Take the next id (N,) of each path, and read it unless it is the last."""
         self.drawn.append(ids)
+        if not read:
+            return
         longer = torch.cat([self.ids, ids[:, None]], 1)
         whole = len(self.drawn) % self.per_point == 0
         mask = torch.cat([self.mask, torch.ones_like(ids[:, None], dtype=torch.bool)], 1)
@@ -216,19 +218,18 @@ class GrowingLayerCache(LayerCache):
     """Keys and values in memory that is there from the start: a new token is written, the old ones are not copied."""
 
     def __init__(self, start: LayerCache, longest: int) -> None:
-        self.length = 0
+        self.keys, self.values = start.keys, start.values
         if start.keys is not None and start.values is not None:
             batch, groups, self.length, width = start.keys.shape
             self.memory = start.keys.new_empty(2, batch, groups, max(longest, self.length), width)
             self.memory[0, :, :, : self.length] = start.keys
             self.memory[1, :, :, : self.length] = start.values
-        self.keys, self.values = start.keys, start.values
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add the keys and values of new tokens and return all of them."""
         end = self.length + keys.shape[2]
-        if self.keys is None or end > self.memory.shape[3]:
-            raise IndexError("a growing cache is made of what was read, and no longer than its window")
+        if end > self.memory.shape[3]:
+            self.memory = torch.cat([self.memory, torch.empty_like(self.memory)], 3)
         self.memory[0, :, :, self.length : end] = keys
         self.memory[1, :, :, self.length : end] = values
         self.length = end
@@ -239,5 +240,3 @@ class GrowingLayerCache(LayerCache):
 def growing(cache: Cache, longest: int) -> Cache:
     """The same cache with room for `longest` tokens."""
     return Cache([GrowingLayerCache(layer, longest) for layer in cache.layers], cache.mask)
-
-

@@ -1,4 +1,4 @@
-"""What every tokenizer of the registry keeps: there and back, holes, constants, units, its state, and the order of time."""
+"""What every tokenizer of the registry keeps: there and back, holes, constants, units, its state, the order of time."""
 
 import itertools
 

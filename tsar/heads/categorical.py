@@ -1,4 +1,4 @@
-"""Categorical head: a probability for each class of a vocabulary, or for each bin of z (Ansari et al., 2024, Chronos)."""
+"""Categorical head: a probability for each id of a vocabulary, or each bin of z (Ansari et al., 2024, Chronos)."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ class CategoricalLaw:
         wanted = levels.to(reached).expand(*reached.shape[:-1], -1).contiguous()
         return self.centres[torch.searchsorted(reached, wanted).clamp_max(len(self.centres) - 1)]
 
-    def sample(
-        self, generator: Generator, num_samples: int, *, temperature: float = 1.0, top_k: int = 0
-    ) -> Tensor:
+    def sample(self, generator: Generator, num_samples: int, *, temperature: float = 1.0, top_k: int = 0) -> Tensor:
         """Draws (num_samples, …); a low `temperature` or a small `top_k` (0: all) narrows the law."""
         flat = sharpened(self.logits, temperature, top_k).softmax(-1).reshape(-1, self.logits.shape[-1])
         index = torch.multinomial(flat, num_samples, replacement=True, generator=generator)

@@ -38,7 +38,7 @@ class IdEmbedding(nn.Module):
 
 
 def smooth_features(size: int, width: int) -> Tensor:
-    """Waves (size, width) over the place of each class, from half a wave on to one of four classes, with drawn phase."""
+    """Waves (size, width) over the place of each class, from half a wave to one of four classes, with drawn phase."""
     place = torch.arange(size, dtype=torch.float64) / size
     waves = torch.logspace(math.log2(0.5), math.log2(max(size / 4, 1.0)), width, base=2.0, dtype=torch.float64)
     phase = torch.rand(width, dtype=torch.float64)

@@ -53,7 +53,7 @@ class VocabularyTokenizer(nn.Module):
         """Scaled values (…) float64 of classes (…, tokens_per_point)."""
         raise NotImplementedError
 
-    def fit(self, z: Tensor) -> None:  # noqa: B027
+    def fit(self, z: Tensor) -> None:
         """Adapt the vocabulary, before training, to a sample (N,) of finite scaled values; most have nothing to fit."""
 
     @property
@@ -107,9 +107,7 @@ class VocabularyTokenizer(nn.Module):
         z = torch.where(observed, values, 0.0) / scale
         return observed & ((z < self.bounds[0]) | (z > self.bounds[1]))
 
-    def encode(
-        self, context: Tensor, observed: Tensor, period: None = None, *, scale: Tensor | None = None
-    ) -> Tokens:
+    def encode(self, context: Tensor, observed: Tensor, period: None = None, *, scale: Tensor | None = None) -> Tokens:
         """Turn windows into tokens: ids and the scale to go back.
 
         Parameters

@@ -12,8 +12,8 @@ from tsar.training.objectives.next_patches import log_normalizer
 from tsar.training.objectives.windows import MIN_HISTORY, move_padding_right
 from tsar.training.views import Extra
 
-LIFTS = (0.0, 0.0, 2.0, 8.0)
-"""Levels that the windows of a batch get in turn. Training windows have mean 0; a scale without a centre sees levels."""
+LIFTS = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 4.0)
+"""Levels of the windows of a batch, in turn. Training windows have mean 0; a scale without a centre sees levels."""
 
 
 class NextToken(nn.Module):
