@@ -26,6 +26,7 @@ LAYERS = (
     ("model",),
     ("constraints", "samples", "hierarchy"),
     ("forecast",),
+    ("token_rollout", "token_draft", "patch_draft"),
     ("decode", "ensemble", "covariates", "context", "aggregate", "infill", "rolling", "rollout", "stream", "adapters"),
     ("metrics",),
     ("backtest_result",),

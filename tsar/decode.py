@@ -5,6 +5,8 @@ each answers for what follows it, so that up to ``config.one_pass_length`` point
 that the model learned for such a distance. Beyond that the quantile paths are fed back together: each of the Q paths
 continues with its own forecast of Q quantiles, and the Q x Q values, refined, are one law again. The median alone is
 never fed back, since bands would stop growing.
+
+A model with a vocabulary draws paths instead (`tsar.token_rollout`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.scaling import Z_LIMIT
+from tsar.token_rollout import sampled_quantiles
 from tsar.tokenizers.patch import Tokens
 from tsar.tokenizers.period import Period
 from tsar.windows import make_batches
@@ -160,16 +163,25 @@ def decode(
     exponent = torch.frexp(torch.where(observed, values.abs(), 0.0).amax(1)).exponent.clamp(-1000, 1000)
     unit = torch.ldexp(torch.ones_like(values[:, 0]), exponent)  # a power of two, so nothing is rounded
     values = values / unit[:, None]
-    period = model.tokenizer.find_period(values, observed)
-    first = min(prediction_length, model.config.one_pass_length)
-    group = None if num_channels == 1 else torch.arange(len(values), device=device) // num_channels
-    quantiles = one_pass(model, values, observed, period, first, group=group)
-    if quantiles.shape[1] < prediction_length:
-        quantiles = _feed_back(model, values, observed, period, quantiles, prediction_length, group)
+    if model.config.has_vocabulary:
+        quantiles = sampled_quantiles(model, values, observed, prediction_length)
+    else:
+        quantiles = _answer(model, values, observed, prediction_length, num_channels)
     quantiles[unseen] = torch.nan
     largest = torch.finfo(quantiles.dtype).max  # beyond the largest number there is no quantile
     result: npt.NDArray[np.float64] = (quantiles * unit[:, None, None]).clamp(-largest, largest).cpu().numpy()
     return result
+
+
+def _answer(model: Decoder, values: Tensor, observed: Tensor, prediction_length: int, num_channels: int) -> Tensor:
+    """Quantiles (B, F, Q) from one pass, and from the paths that are fed back after it."""
+    period = model.tokenizer.find_period(values, observed)
+    first = min(prediction_length, model.config.one_pass_length)
+    group = None if num_channels == 1 else torch.arange(len(values), device=values.device) // num_channels
+    quantiles = one_pass(model, values, observed, period, first, group=group)
+    if quantiles.shape[1] < prediction_length:
+        quantiles = _feed_back(model, values, observed, period, quantiles, prediction_length, group)
+    return quantiles
 
 
 def decode_within_memory(
@@ -204,6 +216,9 @@ def one_pass(
 ) -> Tensor:
     """Quantiles (B, horizon, Q) of what follows the windows; with a cache, only tokens after what it holds are read."""
     config = model.config
+    if config.has_vocabulary:
+        text = "This model draws the tokens of its vocabulary one after the other: it has no answer in one pass."
+        raise ModelError(text, code="model.wrong_task", hint="Forecaster takes it.")
     if config.attention == "full":
         return _masked_pass(model, values, observed, horizon)
     hidden = -(-max(horizon - config.output_length, 0) // config.patch_length)

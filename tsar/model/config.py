@@ -50,12 +50,19 @@ class ModelConfig:
     prompt_length
         Learned keys in each layer, see `tsar.model.prompt`; 0 for none.
     head
-        The output law, a name in `tsar.heads.HEADS`: ``"quantile"``, ``"student_t"`` or ``"mixture"``.
+        The output law, a name in `tsar.heads.HEADS`: ``"quantile"``, ``"student_t"``, ``"mixture"`` or
+        ``"categorical"``.
     num_components
-        Normal laws of a mixture.
+        Normal laws of a mixture; bins of a categorical head over patches.
     tokenizer
         How windows become tokens, a name in `tsar.tokenizers.TOKENIZERS`. With full attention ``"patch"`` stands for
-        ``"gap"``.
+        ``"gap"``. One with a vocabulary (``"quantize"``, ``"quantile_bins"``, ``"two_level"``, ``"digits"``) needs
+        ``head="categorical"``, ``patch_length=1``, ``output_length=1`` and ``scaling="window"``.
+    num_bins
+        Values of a point that a vocabulary tells apart.
+    num_samples, temperature, top_k
+        How a model with a vocabulary forecasts: paths that are drawn, and what narrows the law they are drawn from
+        (1 and 0: nothing).
     blocks
         The layers of the trunk, names in `tsar.model.blocks.BLOCKS`, taken in turn until there are `num_layers`.
     feed_forward
@@ -124,6 +131,10 @@ class ModelConfig:
     body_trains: tuple[str, ...] = ()
     prompt_pool: int = 0
     modes: bool = False
+    num_bins: int = 4096
+    num_samples: int = 20
+    temperature: float = 1.0
+    top_k: int = 0
     rope_base: float = 10000.0
     norm_eps: float = 1e-6
 
@@ -137,13 +148,13 @@ class ModelConfig:
 
     def _problem(self) -> str | None:
         sizes = ("d_model", "num_layers", "num_heads", "num_kv_heads", "head_dim", "d_ff", "patch_length",
-                 "output_length", "context_length", "num_components", "state_size", "num_experts",
-                 "experts_per_token")  # fmt: skip
+                 "output_length", "context_length", "num_components", "num_bins", "num_samples", "state_size",
+                 "num_experts", "experts_per_token")  # fmt: skip
         for name in sizes:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 20:
                 return f"{name} must be a positive whole number, got {value!r}"
-        for name in ("max_span", "prompt_length", "prompt_pool", "shared_expert"):
+        for name in ("max_span", "prompt_length", "prompt_pool", "top_k", "shared_expert"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1 << 20:
                 return f"{name} must be a whole number from 0, got {value!r}"
@@ -165,7 +176,7 @@ class ModelConfig:
         for name in ("period", "modes", "qk_norm"):
             if getattr(self, name) not in (True, False):
                 return f"{name} must be true or false, got {getattr(self, name)!r}"
-        for name in ("rope_base", "norm_eps"):
+        for name in ("rope_base", "norm_eps", "temperature"):
             value = getattr(self, name)
             if not isinstance(value, float | int) or not 0 < value < float("inf"):
                 return f"{name} must be a positive number, got {value!r}"
@@ -204,7 +215,23 @@ class ModelConfig:
             return "prompt_pool and body_trains need a body, the folder of a language model"
         if self.body and self.attention != "causal":
             return 'a body needs attention="causal"'
-        return None
+        return self._vocabulary_problem() if self.has_vocabulary else None
+
+    def _vocabulary_problem(self) -> str | None:
+        if self.head != "categorical" or self.body or self.period or self.modes:
+            return f'tokenizer {self.tokenizer} needs head="categorical", and no body, period or modes'
+        if (self.patch_length, self.output_length, self.scaling, self.attention) != (1, 1, "window", "causal"):
+            return f"tokenizer {self.tokenizer} needs patch_length=1, output_length=1, window scaling, causal attention"
+        return "num_bins must be at least 2" if self.num_bins < 2 else None
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether windows become ids, the next of which is predicted; such a model forecasts by drawing paths."""
+        if self.tokenizer in ("patch", "gap"):
+            return False
+        from tsar.tokenizers import TOKENIZERS, VocabularyTokenizer
+
+        return issubclass(TOKENIZERS[self.tokenizer], VocabularyTokenizer)
 
     @property
     def is_plain(self) -> bool:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from tsar.heads import HEADS, Head, Law
+from tsar.heads.categorical import CategoricalHead
 from tsar.model.blocks import BLOCKS
 from tsar.model.body import LanguageBody
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
+from tsar.model.ids import IdEmbedding
 from tsar.model.layers import PatchEmbedding, RMSNorm, rotary_table
 from tsar.model.modes import ModeVectors
 from tsar.tokenizers import TOKENIZERS
-from tsar.tokenizers.patch import Tokens
+from tsar.tokenizers.patch import PatchTokenizer, Tokens
+from tsar.tokenizers.vocabulary import VocabularyTokenizer
 
 
 class Decoder(nn.Module):
@@ -38,17 +42,26 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         fills_gaps = config.task == "infill" and config.tokenizer == "patch"
-        kind = TOKENIZERS["gap" if fills_gaps else config.tokenizer]
-        self.tokenizer = kind(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
-        self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
+        kind: Any = TOKENIZERS["gap" if fills_gaps else config.tokenizer]
+        self.tokenizer: PatchTokenizer  # or likewise, with ids
+        self.embedding: PatchEmbedding | IdEmbedding
+        if config.has_vocabulary:
+            self.tokenizer = kind(num_bins=config.num_bins)
+            self.embedding = IdEmbedding(self.vocabulary, config.d_model)
+        else:
+            self.tokenizer = kind(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
+            self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
         self.body = LanguageBody(config) if config.body else None
         num_layers = 0 if config.body else config.num_layers
         names = (config.blocks[number % len(config.blocks)] for number in range(num_layers))
         self.modes = ModeVectors(config.d_model) if config.modes else None
         self.blocks = nn.ModuleList(BLOCKS[name](config, number) for number, name in enumerate(names))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
-        sizes = (config.d_model, config.output_length, len(config.quantile_levels), config.num_components)
+        classes = self.vocabulary.vocabulary_size if config.has_vocabulary else config.num_components
+        sizes = (config.d_model, config.output_length, len(config.quantile_levels), classes)
         self.head: Head = HEADS[config.head](*sizes)
+        if isinstance(self.head, CategoricalHead):
+            self.head.says_ids = config.has_vocabulary
         self.register_buffer("levels", torch.tensor(config.quantile_levels), persistent=False)
         if initialize:
             self.initialize()
@@ -64,6 +77,13 @@ class Decoder(nn.Module):
         for part in (*self.blocks, self.body, self.head):
             if part is not None:
                 part.initialize()
+        if isinstance(self.embedding, IdEmbedding):
+            self.embedding.initialize()
+
+    @property
+    def vocabulary(self) -> VocabularyTokenizer:
+        """The tokenizer of a model whose `config.has_vocabulary`."""
+        return cast(VocabularyTokenizer, self.tokenizer)
 
     @property
     def can_cache(self) -> bool:
@@ -125,24 +145,28 @@ class Decoder(nn.Module):
         cache: Cache | None = None,
         states: list[Tensor] | None = None,
         last: int | None = None,
+        positions: Tensor | None = None,
     ) -> Tensor:
         """Hidden states (B, T, D) after the final norm: what the head reads, and what an embedding is made of.
 
         With `states`, those before the first block and after each block, (B, T, D) and not normed, are appended to it.
         With `last`, the last block answers for that many last tokens only, (B, `last`, D).
+        With `positions` (B, T), tokens stand there, and not one after the other.
         """
-        patches = tokens.patches.to(self.embedding.skip.weight.dtype)
+        patches, dtype = tokens.patches, self.norm.weight.dtype
+        patches = patches.to(dtype) if patches.is_floating_point() else patches
         already = cache.num_tokens if cache is not None else 0
         key_mask = tokens.mask
         if cache is not None:
             everything = torch.ones_like(patches[..., 0], dtype=torch.bool)
             key_mask = cache.extend_mask(everything if key_mask is None else key_mask)
         mask = None if key_mask is None else attention_mask(key_mask, patches.shape[1])
-        positions = torch.arange(already, already + patches.shape[1], device=patches.device)
+        if positions is None:
+            positions = torch.arange(already, already + patches.shape[1], device=patches.device)
         if self.config.position == "none":
             positions = torch.zeros_like(positions)
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_base)
-        x = self.embedding(patches).to(patches.dtype)  # under autocast too, the residual stream keeps full precision
+        x = self.embedding(patches).to(dtype)  # under autocast too, the residual stream keeps full precision
         if self.modes is not None:
             x = x + self.modes(tokens.modes)
         for index, block in enumerate(self.blocks):

@@ -1,9 +1,19 @@
 """From windows to tokens. A new tokenizer is a module here and a line in `TOKENIZERS`."""
 
 from tsar.tokenizers.gap import GapTokenizer
+from tsar.tokenizers.levels import Digits, TwoLevel
 from tsar.tokenizers.patch import PatchTokenizer
+from tsar.tokenizers.quantize import QuantileBins, Quantize
+from tsar.tokenizers.vocabulary import VocabularyTokenizer
 
-TOKENIZERS: dict[str, type[PatchTokenizer]] = {"patch": PatchTokenizer, "gap": GapTokenizer}
+TOKENIZERS: dict[str, type[PatchTokenizer] | type[VocabularyTokenizer]] = {
+    "patch": PatchTokenizer,
+    "gap": GapTokenizer,
+    "quantize": Quantize,
+    "quantile_bins": QuantileBins,
+    "two_level": TwoLevel,
+    "digits": Digits,
+}
 """By the name in a config."""
 
-__all__ = ["TOKENIZERS"]
+__all__ = ["TOKENIZERS", "VocabularyTokenizer"]

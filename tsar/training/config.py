@@ -177,7 +177,7 @@ class Recipe:
             raise ValueError(f"train.precision must be fp32 or bf16, got {self.train.precision!r}")
         if self.optim.kind not in ("adamw", "muon"):
             raise ValueError(f"optim.kind must be adamw or muon, got {self.optim.kind!r}")
-        problem = objective_problem(self.objective, self.model.task) or self._technique_problem()
+        problem = objective_problem(self.objective, self.model) or self._technique_problem()
         if problem:
             raise ValueError(problem)
         if self.name in ("", "..") or Path(self.name).name != self.name:

@@ -31,7 +31,7 @@ from tsar.training.distill import Teacher, incompatibility
 from tsar.training.lock import run_lock
 from tsar.training.memory import checkpoint_blocks
 from tsar.training.meter import Meter
-from tsar.training.objectives import NextPatches, make_objective
+from tsar.training.objectives import NextPatches, fit_vocabulary, make_objective
 from tsar.training.objectives.mixture import needs_two_views
 from tsar.training.optim import clip_gradients, make_optimizer, rate_factor
 from tsar.training.peak import measure_peak
@@ -141,6 +141,8 @@ class _Run:
             recipe, accelerator.device, accelerator.process_index, accelerator.num_processes,
             twice=needs_two_views(objective),
         )  # fmt: skip
+        if recipe.model.has_vocabulary and checkpoint is None and recipe.init_from is None:
+            fit_vocabulary(decoder, batches.draw(0, batches.shape(0))[0].windows)
         if train.checkpoint_activations:
             checkpoint_blocks(decoder)
         optimizer = make_optimizer(objective, recipe.optim)
