@@ -25,7 +25,7 @@ from tsar.training.shards import Split, held_back_series, on_grid, standardize_s
 
 FACTS = "corpus.json"
 FORMAT_VERSION = 1
-SERIES_AT_ONCE = 64
+SERIES_AT_ONCE = 8
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
