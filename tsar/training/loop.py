@@ -123,6 +123,8 @@ class _Run:
         cpu_group = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()  # accelerate joins GPUs only, unasked
         # autocast is ours, so that the compiler sees a plain module
         accelerator = Accelerator(mixed_precision="no", cpu=cpu_group)
+        if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+            raise TrainingError("FSDP is not supported.", code="training.no_fsdp", hint="Launch with DDP instead.")
         _refuse_uneven_shares(recipe, accelerator.num_processes)
         torch.manual_seed(recipe.seed)
         torch.set_float32_matmul_precision("high")  # TF32 where there is any; no change on a CPU
