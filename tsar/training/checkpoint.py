@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -33,6 +33,8 @@ class RunState:
         What the model has read.
     branch_step, branch_seconds
         Where a branch that anneals began; None: this is none.
+    source_losses
+        Running mean of each source's loss, with ``train.scale_losses``.
     """
 
     step: int = 0
@@ -41,6 +43,7 @@ class RunState:
     tokens: int = 0
     branch_step: int | None = None
     branch_seconds: float = 0.0
+    source_losses: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(
