@@ -75,7 +75,6 @@ CODES: Mapping[str, str] = MappingProxyType(
         "checkpoint.invalid": "a checkpoint is incomplete or damaged",
         "checkpoint.busy": "another run is writing to this folder",
         "training.nan_loss": "the training loss is not finite",
-        "training.no_fsdp": "weights are to be shared out over processes in a way that is not supported",
         "training.no_second_view": "a contrastive objective was given one view of its windows",
         # backtest
         "backtest.too_short": "no item is long enough for a backtest window",

@@ -40,8 +40,19 @@ def test_two_processes_with_accumulation_train_as_one(start_training, tiny_recip
 
 
 @pytest.mark.slow
-def test_sharding_that_does_not_happen_is_refused(start_training, tmp_path):
-    process = start_training(tmp_path / "two", "train.steps=2", launcher=launcher("fsdp2.yaml"))
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode != 0
-    assert "training.no_fsdp" in output
+@pytest.mark.parametrize("kind", ["muon"])
+def test_weights_shared_out_train_as_whole_ones_and_resume(start_training, tiny_recipe, tmp_path, kind):
+    settings = [f"optim.kind={kind}", "train.validation_windows=1", "shapes=[{context_length: 64, rows: 8}]"]
+    for steps in (5, 10):  # the second goes on from the first one's checkpoint
+        more = [f"train.steps={steps}", "optim.schedule=infinite", "optim.warmup_steps=3"]
+        process = start_training(tmp_path / "two", *settings, *more, launcher=launcher("fsdp2.yaml"))
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        assert "shared out over 2 processes" in output
+    release = pretrain(load_recipe(tiny_recipe, [*settings, *more]), tmp_path / "one")
+    one, two = (load(read_folder(find_checkpoint(tmp_path / name))["weights.safetensors"]) for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=2e-4)
+    assert (tmp_path / "two" / "release" / "model.safetensors").stat().st_size == (
+        release / "model.safetensors"
+    ).stat().st_size

@@ -28,6 +28,7 @@ from tsar.training.batches import Batches
 from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, mean_weights, save_checkpoint
 from tsar.training.config import Recipe, Shape, recipe_to_yaml
 from tsar.training.distill import Teacher, incompatibility
+from tsar.training.fsdp import shard, wants_sharding, whole
 from tsar.training.lock import run_lock
 from tsar.training.memory import checkpoint_blocks
 from tsar.training.meter import Meter
@@ -90,8 +91,9 @@ def pretrain(
         logger.info("stopped at step %d; run again to go on", run.state.step)
         return checkpoint
     release = run_dir / "release"
+    weights = run.release_weights()
     if run.accelerator.is_main_process:
-        write_release(release, recipe, run.release_weights(), run.state, run.validation.last)
+        write_release(release, recipe, weights, run.state, run.validation.last)
     run.accelerator.wait_for_everyone()
     return release
 
@@ -124,8 +126,6 @@ class _Run:
         cpu_group = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()  # accelerate joins GPUs only, unasked
         # autocast is ours, so that the compiler sees a plain module
         accelerator = Accelerator(mixed_precision="no", cpu=cpu_group)
-        if os.environ.get("ACCELERATE_USE_FSDP") == "true":
-            raise TrainingError("FSDP is not supported.", code="training.no_fsdp", hint="Launch with DDP instead.")
         _refuse_uneven_shares(recipe, accelerator.num_processes)
         torch.manual_seed(recipe.seed)
         torch.set_float32_matmul_precision("high")  # TF32 where there is any; no change on a CPU
@@ -157,7 +157,13 @@ class _Run:
             logger.info("resuming %s at step %d", run_dir, state.step)
         elif train.anneal_from is not None:
             state, ema = _begin_branch(Path(train.anneal_from), objective, optimizer, accelerator.device)
-        wrapped = accelerator.prepare_model(objective)
+        if wants_sharding():
+            if train.compile:
+                raise RecipeError("train.compile and FSDP do not go together.", code="recipe.bad_value")
+            optimizer, ema = shard(objective, optimizer, ema, recipe.optim, accelerator.device)
+            wrapped = objective
+        else:
+            wrapped = accelerator.prepare_model(objective)
         if train.compile:
             wrapped = torch.compile(wrapped, dynamic=False)
         minutes = minutes if minutes is not None else train.minutes
@@ -289,14 +295,14 @@ class _Run:
         """Validation loss of the averaged weights, per source."""
         if self.validation.windows is None:
             return
-        losses = self.validation.run(self.recipe, self.ema)
+        losses = self.validation.run(self.recipe, whole(self.ema))
         self.meter.record(self.state, self.progress(), kind="validation", loss=losses["mean"], per_source=losses)
 
     def save(self) -> Path:
-        if self.accelerator.is_main_process:
+        if self.accelerator.is_main_process or wants_sharding():
             save_checkpoint(
                 self.run_dir, self.state, self.objective, self.optimizer, self.ema, recipe_to_yaml(self.recipe),
-                self.recipe.train.keep,
+                self.recipe.train.keep, write=self.accelerator.is_main_process,
             )  # fmt: skip
         self.accelerator.wait_for_everyone()
         return self.run_dir / "checkpoints" / f"step-{self.state.step:09d}"
@@ -305,7 +311,7 @@ class _Run:
         """The running mean of the weights, or the mean of the last checkpoints, which is validated anew."""
         count = self.recipe.train.average_last
         if not count:
-            return self.ema
+            return whole(self.ema)
         weights = mean_weights(self.run_dir, count)
         self.validation.run(self.recipe, weights)
         return weights
