@@ -28,6 +28,7 @@ LAYERS = (
     ("forecast",),
     ("token_rollout", "token_draft", "patch_draft"),
     ("decode", "ensemble", "covariates", "context", "aggregate", "infill", "rolling", "rollout", "stream", "adapters"),
+    ("middle",),
     ("metrics",),
     ("backtest_result",),
     ("backtesting",),

@@ -237,13 +237,17 @@ def one_pass(
 def _masked_pass(model: Decoder, values: Tensor, observed: Tensor, horizon: int) -> Tensor:
     """As `one_pass` for full attention: the future is hidden tokens, each of which answers for its own points.
 
-    Patches before the first observed point are left out, window by window, so that no batch changes an answer; and the
-    oldest ones where history and future together would be longer than what training has seen.
+    Patches before the first observed point are left out, window by window, so that no batch changes an answer. So are
+    the oldest ones where history and future together would be longer than what training has seen, as long as half of
+    that length and an observed point stay.
     """
     patch = model.config.patch_length
     pad = -(-horizon // patch) * patch
-    spare = max(values.shape[1] + pad - model.config.context_length, 0)
-    leading = spare + observed[:, spare:].to(torch.uint8).argmax(1) // patch * patch
+    width, context = values.shape[1], model.config.context_length
+    spare = max(min(width + pad - context, width - context // 2 // patch * patch), 0)
+    spare_of_row = torch.where(observed[:, spare:].any(1), spare, 0)
+    usable = observed & (torch.arange(width, device=observed.device) >= spare_of_row[:, None])
+    leading = usable.to(torch.uint8).argmax(1) // patch * patch
     quantiles = values.new_empty(len(values), horizon, len(model.levels))
     for lead in torch.unique(leading).tolist():
         rows = leading == lead

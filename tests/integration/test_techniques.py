@@ -12,6 +12,7 @@ from tsar.errors import CheckpointError, RecipeError
 from tsar.hub import load_release
 from tsar.model.decoder import Decoder
 from tsar.storage import read_folder
+from tsar.training.balance import move_means, source_weights
 from tsar.training.batches import Batches, shape_of_step
 from tsar.training.checkpoint import find_checkpoint, list_checkpoints, mean_weights
 from tsar.training.config import load_recipe
@@ -20,6 +21,7 @@ from tsar.training.memory import checkpoint_blocks
 from tsar.training.objectives import NextPatches
 from tsar.training.optim import OptimConfig, rate_factor
 from tsar.training.sampler import BlockSampler, DataConfig, Pool
+from tsar.training.synth import DEFAULT_WEIGHTS
 
 CPU = torch.device("cpu")
 
@@ -232,6 +234,51 @@ train: {{steps: 3}}
     assert 0.1 < up.mean() < 0.9, "both kinds of waves are drawn"
     plain = load_recipe(path, ["data.replay=null", "data.replay_share=0"])
     assert Batches.make(plain, CPU).pool.sampler.replay is None
+
+
+def test_scaled_losses_weigh_sources_alike():
+    means: dict[str, float] = {}
+    names = ["easy", "hard", "easy", "hard"]
+    for _ in range(3):
+        move_means(means, names, torch.tensor([0.1, 1.0, 0.3, torch.nan]))
+    assert means == pytest.approx({"easy": 0.2, "hard": 1.0})
+    scaled = source_weights(means, [*names, "new"])
+    torch.testing.assert_close(scaled, torch.tensor([3.0, 0.6, 3.0, 0.6, 1.0]))
+    assert source_weights({}, names).tolist() == [1.0] * 4
+
+
+def test_the_origins_are_those_of_the_windows(tiny_recipe):
+    names = list(DEFAULT_WEIGHTS)[:2]
+    recipe = load_recipe(tiny_recipe, [f"data.families={{{names[0]}: 1, {names[1]}: 1}}", "train.accumulate=2"])
+    batches = Batches.make(recipe, CPU)
+    shape = batches.shape(7)
+    parts, origins = batches.draw(7, shape), batches.origins(7, shape)
+    assert [len(part) for part in origins] == [len(view.windows) for view in parts]
+    blocks = {index: batches.pool.sampler.block(index, 80) for index in range(14, 20)}
+    for view, sources in zip(parts, origins, strict=True):
+        for row, source in zip(view.windows, sources, strict=True):
+            tail = row[torch.isfinite(row)][:20]
+            found = {
+                batches.pool.sampler.origin(index)
+                for index, block in blocks.items()
+                for one in block
+                if any(torch.equal(piece, tail) for piece in one[torch.isfinite(one)].unfold(0, len(tail), 1))
+            }
+            assert source in found
+
+
+def test_a_run_with_scaled_losses_resumes_and_shares_parts(tiny_recipe, tmp_path):
+    settings = ["train.scale_losses=true", "train.steps=12"]
+    pretrain(load_recipe(tiny_recipe, settings), tmp_path / "whole")
+    pretrain(load_recipe(tiny_recipe, settings), tmp_path / "parts", until=5)
+    pretrain(load_recipe(tiny_recipe, settings), tmp_path / "parts")
+    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    pretrain(load_recipe(tiny_recipe, [*settings, "train.accumulate=2"]), tmp_path / "two")
+    assert_close(weights(tmp_path / "whole"), weights(tmp_path / "two"))
+    pretrain(load_recipe(tiny_recipe, ["train.steps=12"]), tmp_path / "plain")
+    assert not weights(tmp_path / "plain")["decoder.norm.weight"].equal(
+        weights(tmp_path / "whole")["decoder.norm.weight"]
+    )
 
 
 def test_utilisation_is_logged_against_a_peak_given_or_measured(tiny_recipe, tmp_path):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from tsar.model.blocks.experts import LOSS_WEIGHT, Experts, load_entropy
 from tsar.model.config import ModelConfig, flops_per_token, num_active_parameters, num_parameters
 from tsar.model.layers import SwiGLU
-from tsar.training.balance import after_step, auxiliary_loss
+from tsar.training.auxiliary import after_step, auxiliary_loss
 from tsar.training.config import make_recipe
 from tsar.training.loop import pretrain
 

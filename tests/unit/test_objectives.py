@@ -204,6 +204,10 @@ def test_full_attention_forecasts_by_masking_the_future(small_decoder, period):
     long = np.tile(context, (1, 4))
     trained = decode(decoder, long[:, -128 + 16 :], 16)
     np.testing.assert_allclose(decode(decoder, long, 16), trained, rtol=1e-5, err_msg="of the trained length")
+    long[:, 128:] = np.nan
+    assert (np.abs(decode(decoder, long, 16)).max((1, 2)) > 0).all(), (
+        "what is old is not left out if it is all there is"
+    )
     with pytest.raises(ModelError):
         decode(small_decoder(**{**FULL, "max_span": 0}), context, 8)
 

@@ -1,24 +1,33 @@
-"""What parts of a model ask of training beyond the objective: a loss of their own, and a word after each step."""
+"""Loss scaling: what a source adds to the loss does not depend on how hard it is."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import defaultdict
+from collections.abc import Sequence
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
+MEMORY = 0.98
+"""Decay of a source's running mean, for each step in which it occurs."""
 
-def auxiliary_loss(model: nn.Module) -> Tensor | float:
-    """Sum, over the modules that have ``auxiliary_loss()``, what their last pass adds to the objective; 0 without."""
-    found = [module.auxiliary_loss() for module in _having(model, "auxiliary_loss")]
-    total: Tensor | float = sum((loss for loss in found if loss is not None), 0.0)
-    return total
-
-
-def after_step(model: nn.Module) -> None:
-    """Tell the modules that have ``after_step()`` that the weights were updated."""
-    for module in _having(model, "after_step"):
-        module.after_step()
+MOST = 5.0
+"""Largest weight of a source, and one over the smallest."""
 
 
-def _having(model: nn.Module, name: str) -> list[Any]:
-    return [module for module in model.modules() if hasattr(type(module), name)]
+def source_weights(means: dict[str, float], origins: Sequence[str]) -> Tensor:
+    """Weight (B,) of each window: the mean loss of all sources over that of its own; 1 for a source not seen yet."""
+    overall = sum(means.values()) / max(len(means), 1)
+    known = {name: overall / max(mean, 1e-9) for name, mean in means.items()}
+    return torch.tensor([known.get(name, 1.0) for name in origins]).clamp(1 / MOST, MOST)
+
+
+def move_means(means: dict[str, float], origins: Sequence[str], losses: Tensor) -> None:
+    """Move the running means towards the losses (B,) of a step; what is not finite counts for nothing."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for name, loss in zip(origins, losses.tolist(), strict=True):
+        if loss - loss == 0:
+            found[name].append(loss)
+    for name, values in sorted(found.items()):
+        mean = sum(values) / len(values)
+        means[name] = MEMORY * means[name] + (1 - MEMORY) * mean if name in means else mean

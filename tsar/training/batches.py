@@ -67,6 +67,13 @@ class Batches:
         parts = recipe.train.accumulate
         return [mine] if parts == 1 else [mine.take(slice(part, None, parts)) for part in range(parts)]
 
+    def origins(self, step: int, shape: Shape) -> list[list[str]]:
+        """Return the sources of the rows of each part, of all processes one after the other."""
+        every = self.pool.origins(step, shape.rows)
+        shares = [every[process :: self.num_processes] for process in range(self.num_processes)]
+        parts = self.recipe.train.accumulate
+        return [[name for share in shares for name in share[part::parts]] for part in range(parts)]
+
 
 def shape_of_step(recipe: Recipe, step: int, *, multiple: int = 1) -> Shape:
     """Draw the shape of a step by the weights of then; its rows are a multiple of `multiple`."""

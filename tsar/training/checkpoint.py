@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tsar.errors import CheckpointError
 from tsar.storage import is_whole, read_folder, write_folder
+from tsar.training.fsdp import whole
 from tsar.training.optim import MuonAdamW
 
 PREFIX = "step-"
@@ -33,6 +34,8 @@ class RunState:
         What the model has read.
     branch_step, branch_seconds
         Where a branch that anneals began; None: this is none.
+    source_losses
+        Running mean of each source's loss, with ``train.scale_losses``.
     """
 
     step: int = 0
@@ -41,6 +44,7 @@ class RunState:
     tokens: int = 0
     branch_step: int | None = None
     branch_seconds: float = 0.0
+    source_losses: dict[str, float] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -51,18 +55,26 @@ def save_checkpoint(
     ema: dict[str, Tensor],
     recipe: str,
     keep: int,
+    *,
+    write: bool = True,
 ) -> Path:
-    """Write ``run_dir/checkpoints/step-…`` and drop all but the newest `keep`."""
+    """Write ``run_dir/checkpoints/step-…`` and drop all but the newest `keep`.
+
+    With `write` False nothing is written: the process only helps to put weights together that are shared out.
+    """
     folder = run_dir / "checkpoints" / f"{PREFIX}{state.step:09d}"
     slots, counters = _optimizer_tensors(model, optimizer)
     if is_whole(folder):  # this step was just saved; replacing it would leave a moment without it
         return folder
+    tensors = [_plain(whole(part)) for part in (dict(model.state_dict()), ema, slots)]
+    if not write:
+        return folder
     write_folder(
         folder,
         {
-            "weights.safetensors": save(_plain(dict(model.state_dict()))),
-            "ema.safetensors": save(_plain(ema)),
-            "optimizer.safetensors": save(_plain(slots)),
+            "weights.safetensors": save(tensors[0]),
+            "ema.safetensors": save(tensors[1]),
+            "optimizer.safetensors": save(tensors[2]),
             "state.json": json.dumps({**asdict(state), "optimizer_steps": counters}).encode(),
             "recipe.yaml": recipe.encode(),
         },

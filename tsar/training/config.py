@@ -69,6 +69,9 @@ class TrainConfig:
     average_last
         The release holds the mean weights of this many newest checkpoints (Izmailov et al., 2018) instead of the
         running mean; 0: the latter. At most `keep`.
+    scale_losses
+        Divide the loss of each window by the running mean of its source (the corpus, or a synthetic family), so that
+        hard sources do not rule the gradient.
     mfu, peak_tflops
         Log model FLOPs utilisation: `tflops` as a share of `peak_tflops`, or, if None, of a product of matrices that
         is measured when the run starts.
@@ -106,6 +109,7 @@ class TrainConfig:
     curriculum: int = 0
     anneal_from: str | None = None
     average_last: int = 0
+    scale_losses: bool = False
     mfu: bool = False
     peak_tflops: float | None = None
 

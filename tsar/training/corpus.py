@@ -20,8 +20,9 @@ from torch import Generator, Tensor
 from tsar.errors import CorpusError
 from tsar.training.forbidden import refuse_forbidden
 from tsar.training.manifest import balanced_weights, frequency_class, load_manifest, manifest_weights
+from tsar.training.mapped import is_mapped, read_mapped
 from tsar.training.pack import read_pack
-from tsar.training.shards import Shard, Split, make_shard, read_shard, standardize_series
+from tsar.training.shards import Shard, Split, make_shard, on_grid, read_shard, standardize_series
 
 Menu = Mapping[str, Mapping[int, float]]
 Weights = Mapping[tuple[str, str], float]
@@ -50,9 +51,6 @@ MIN_WINDOW = 32
 
 MIN_AGGREGATED = 24
 """A series is aggregated only if this many points are left."""
-
-GRID = 2.0**20
-"""Values are rounded to multiples of 1 / GRID, so that float64 prefix sums and their differences are exact."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +135,35 @@ class Corpus:
         if not len(lengths):
             raise CorpusError("The corpus has no series.", code="corpus.missing")
         known = np.isfinite(values)
+        sums, counts = _prefix_sums(on_grid(np.where(known, values, 0))), _prefix_sums(known.astype(np.int32))
+        return cls.from_prefix_sums(
+            source_names, source, freqs, lengths, sums, counts, weights, device=device, aggregation=aggregation
+        )
+
+    @classmethod
+    def from_prefix_sums(
+        cls,
+        source_names: Sequence[str],
+        source: NDArray[np.int64],
+        freqs: Sequence[str],
+        lengths: NDArray[np.int64],
+        sums: NDArray[np.float64],
+        counts: NDArray[Any],
+        weights: Weights | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        aggregation: Menu = AGGREGATION,
+    ) -> Corpus:
+        """Build a corpus from prefix sums and counts (N + 1,), perhaps mapped files; else as `from_standardized`."""
+        if not len(lengths):
+            raise CorpusError("The corpus has no series.", code="corpus.missing")
         names_of_series = [source_names[index] for index in source.tolist()]
         weights = weights or balanced_weights(names_of_series, freqs, lengths)
         chances = series_chances(names_of_series, freqs, lengths, weights)
         factors, factor_chances, menu = _menu_table(freqs, aggregation)
         arrays = {
-            "sums": _prefix_sums(_on_grid(np.where(known, values, 0))),
-            "counts": _prefix_sums(known.astype(np.int32)),
+            "sums": sums,
+            "counts": counts,
             "offsets": _prefix_sums(lengths.astype(np.int64)),
             "source": source.astype(np.int64),
             "source_weights": np.bincount(source, chances, len(source_names)),
@@ -348,12 +368,17 @@ class Corpus:
 def load_corpus(path: str | Path, *, split: Split = "train", device: torch.device | str = "cpu") -> Corpus:
     """Load a folder of parquet shards, with the ``manifest.json`` in it if there is one, or a packed corpus (a file).
 
+    A folder that `tsar.training.mapped.write_mapped` wrote stays on the disk, and what windows need is read from there.
+
     Raises
     ------
     CorpusError
         ``corpus.missing`` if there is nothing at `path`; else as `Corpus.from_parquet` and `tsar.training.pack`.
     """
     path = Path(path)
+    if is_mapped(path):
+        mapped = read_mapped(path, split)
+        return Corpus.from_prefix_sums(*mapped.arrays, mapped.weights, device=device)
     if path.is_dir():
         manifest = path / "manifest.json"
         return Corpus.from_parquet(path, manifest if manifest.is_file() else None, split=split, device=device)
@@ -383,13 +408,6 @@ def series_chances(
     root = np.sqrt(lengths)
     chances = np.array(list(weights.values()))[row] * root / np.bincount(row, root)[row]
     return np.asarray(chances / chances.sum())
-
-
-def _on_grid(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    scaled = values.astype(np.float64) * GRID
-    np.rint(scaled, out=scaled)
-    scaled /= GRID
-    return scaled
 
 
 def _prefix_sums(values: NDArray[Any]) -> NDArray[Any]:

@@ -23,11 +23,13 @@ from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
 from tsar.model.files import read_decoder
 from tsar.storage import is_whole, read_folder, write_atomically
-from tsar.training.balance import after_step, auxiliary_loss
+from tsar.training.auxiliary import after_step, auxiliary_loss
+from tsar.training.balance import move_means, source_weights
 from tsar.training.batches import Batches
 from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, mean_weights, save_checkpoint
 from tsar.training.config import Recipe, Shape, recipe_to_yaml
 from tsar.training.distill import Teacher, incompatibility
+from tsar.training.fsdp import shard, wants_sharding, whole
 from tsar.training.lock import run_lock
 from tsar.training.memory import checkpoint_blocks
 from tsar.training.meter import Meter
@@ -90,8 +92,9 @@ def pretrain(
         logger.info("stopped at step %d; run again to go on", run.state.step)
         return checkpoint
     release = run_dir / "release"
+    weights = run.release_weights()
     if run.accelerator.is_main_process:
-        write_release(release, recipe, run.release_weights(), run.state, run.validation.last)
+        write_release(release, recipe, weights, run.state, run.validation.last)
     run.accelerator.wait_for_everyone()
     return release
 
@@ -159,7 +162,13 @@ class _Run:
             logger.info("resuming %s at step %d", run_dir, state.step)
         elif train.anneal_from is not None:
             state, ema = _begin_branch(Path(train.anneal_from), objective, optimizer, accelerator.device)
-        wrapped = accelerator.prepare_model(objective)
+        if wants_sharding():
+            if train.compile:
+                raise RecipeError("train.compile and FSDP do not go together.", code="recipe.bad_value")
+            optimizer, ema = shard(objective, optimizer, ema, recipe.optim, accelerator.device)
+            wrapped = objective
+        else:
+            wrapped = accelerator.prepare_model(objective)
         if train.compile:
             wrapped = torch.compile(wrapped, dynamic=False)
         minutes = minutes if minutes is not None else train.minutes
@@ -192,7 +201,9 @@ class _Run:
             shape = self.batches.shape(self.state.step)
             parts = self.batches.draw(self.state.step, shape)
             making += time.perf_counter() - batch_began
-            losses.append(self.step(parts))
+            losses.append(
+                self.step(parts, self.batches.origins(self.state.step, shape) if train.scale_losses else None)
+            )
             self.state.step += 1
             self.state.windows += shape.rows
             self.state.tokens += shape.rows * shape.context_length // self.recipe.model.patch_length
@@ -218,17 +229,21 @@ class _Run:
             return 0.0
         return min((state.seconds - state.branch_seconds) / (60 * (self.minutes or 1e-9)), 1.0)
 
-    def step(self, parts: list[View]) -> Tensor:
-        """One update from the parts of a batch."""
+    def step(self, parts: list[View], origins: list[list[str]] | None) -> Tensor:
+        """One update from the parts of a batch; `origins` are the sources of their rows, if losses are scaled."""
         annealing = self.state.branch_step is not None
         factor = rate_factor(self.state.step, self.progress(), self.recipe.optim, annealing=annealing)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.optim.lr * factor
-        losses = []
+        losses, seen = [], []
         for number, part in enumerate(parts, 1):
             waits = number < len(parts) and self.accelerator.num_processes > 1
             with self.accelerator.no_sync(self.wrapped) if waits else nullcontext():
-                loss = self.loss(part) / len(parts)
+                rows = self.loss(part)
+                if origins is not None:
+                    seen.append(self.accelerator.gather(rows.detach()))
+                    rows = rows * self._weights(origins[number - 1])
+                loss = (rows.mean() + auxiliary_loss(self.objective)) / len(parts)
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
         clip_gradients(self.objective.parameters(), self.recipe.optim.grad_clip)
@@ -236,23 +251,32 @@ class _Run:
         after_step(self.objective)
         self._average()
         self.optimizer.zero_grad(set_to_none=True)
+        if origins is not None:
+            move_means(self.state.source_losses, [name for part in origins for name in part], torch.cat(seen))
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def loss(self, view: View) -> Tensor:
-        """Mean loss of this process's rows."""
+        """Loss of each of this process's rows."""
         bf16 = self.recipe.train.precision == "bf16"
         windows, visible, extra = view.windows, view.visible, view.extra
         with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
             guide = self.teacher(windows, visible) if self.teacher is not None else None
             extras = (extra,) if extra is not None else ()
-            mean: Tensor = self.wrapped(windows, visible, guide, self.recipe.teacher_share or 0.0, *extras).mean()
-        return mean + auxiliary_loss(self.objective)
+            rows: Tensor = self.wrapped(windows, visible, guide, self.recipe.teacher_share or 0.0, *extras)
+        return rows
 
     def compile_shapes(self) -> None:
         """Compile the step for every shape before the clock runs; nothing is learned."""
         for shape in self.recipe.shapes:
-            self.accelerator.backward(self.loss(self.batches.draw(0, shape)[0]))
+            self.accelerator.backward(self.loss(self.batches.draw(0, shape)[0]).mean())
             self.optimizer.zero_grad(set_to_none=True)
+
+    def _weights(self, origins: list[str]) -> Tensor:
+        """Weights of this process's rows of a part."""
+        count = len(origins) // self.accelerator.num_processes
+        mine = self.accelerator.process_index * count
+        weights = source_weights(self.state.source_losses, origins[mine : mine + count])
+        return weights.to(self.accelerator.device)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -278,14 +302,14 @@ class _Run:
         """Validation loss of the averaged weights, per source."""
         if self.validation.windows is None:
             return
-        losses = self.validation.run(self.recipe, self.ema)
+        losses = self.validation.run(self.recipe, whole(self.ema))
         self.meter.record(self.state, self.progress(), kind="validation", loss=losses["mean"], per_source=losses)
 
     def save(self) -> Path:
-        if self.accelerator.is_main_process:
+        if self.accelerator.is_main_process or wants_sharding():
             save_checkpoint(
                 self.run_dir, self.state, self.objective, self.optimizer, self.ema, recipe_to_yaml(self.recipe),
-                self.recipe.train.keep,
+                self.recipe.train.keep, write=self.accelerator.is_main_process,
             )  # fmt: skip
         self.accelerator.wait_for_everyone()
         return self.run_dir / "checkpoints" / f"step-{self.state.step:09d}"
@@ -294,7 +318,7 @@ class _Run:
         """The running mean of the weights, or the mean of the last checkpoints, which is validated anew."""
         count = self.recipe.train.average_last
         if not count:
-            return self.ema
+            return whole(self.ema)
         weights = mean_weights(self.run_dir, count)
         self.validation.run(self.recipe, weights)
         return weights

@@ -114,6 +114,12 @@ class BlockSampler:
         series = make_series(origin, rows, length, generator)
         return augment(series, self.config.augment_synthetic, generator)
 
+    def origin(self, index: int) -> str:
+        """Return where block `index` comes from."""
+        dice = np.random.default_rng([self.seed, index])
+        dice.integers(1 << 62)  # as `block` draws it
+        return self._origin(dice)
+
     def generator(self, index: int, purpose: int) -> Generator:
         """Return a generator for what is drawn at step `index` besides series; `purpose` > 0 tells for what."""
         dice = np.random.default_rng([self.seed, index, purpose])
@@ -168,6 +174,15 @@ class Pool:
         oldest = first % config.pool * config.block_size
         windows = self.windows.flatten(0, 1)[(place + oldest) % (config.pool * config.block_size)]
         return _cut(windows, length, generator)
+
+    def origins(self, step: int, rows: int) -> list[str]:
+        """Return where each of the windows that `batch` gives comes from."""
+        config = self.sampler.config
+        generator = self.sampler.generator(step, BATCH)
+        place = torch.randint(config.pool * config.block_size, (rows,), generator=generator, device=self.windows.device)
+        blocks = (step * config.fresh + place // config.block_size).tolist()
+        names = {block: self.sampler.origin(block) for block in set(blocks)}
+        return [names[block] for block in blocks]
 
     def close(self) -> None:
         """Let the threads go; blocks ordered ahead are forgotten."""

@@ -32,6 +32,10 @@ CLIP = 1e4
 """Standardised values beyond this are clipped."""
 
 
+GRID = 2.0**20
+"""Values are rounded to multiples of 1 / GRID, so that float64 prefix sums and their differences are exact."""
+
+
 @dataclass(frozen=True)
 class Shard:
     """The series of one source, end to end.
@@ -162,6 +166,14 @@ def standardize_series(values: NDArray[np.floating], lengths: NDArray[np.int64])
         out[start : start + length] = np.clip((part - loc) / scale, -CLIP, CLIP)
         start += length
     return out
+
+
+def on_grid(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return values rounded to multiples of 1 / `GRID`."""
+    scaled = values.astype(np.float64) * GRID
+    np.rint(scaled, out=scaled)
+    scaled /= GRID
+    return scaled
 
 
 def _unit_hash(text: str) -> float:

@@ -40,7 +40,7 @@ class PowerLaw:
 
     def __str__(self) -> str:
         floor = f"{self.floor:.4f} + " if self.floor else ""
-        return f"loss = {floor}{self.scale:.4g} * {self.size} ^ -{self.exponent:.4f} (R2 {self.r2:.3f})"
+        return f"loss = {floor}{self.scale:.4g} * {self.size} ^ {-self.exponent:.4f} (R2 {self.r2:.3f})"
 
 
 @dataclass(frozen=True)
