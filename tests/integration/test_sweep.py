@@ -7,7 +7,7 @@ import pytest
 
 from tsar.cli import main
 from tsar.errors import RecipeError
-from tsar.training.sweep import fit_power_law, parse_axis, run_sweep
+from tsar.training.sweep import fit_joint_law, fit_power_law, parse_axis, run_sweep
 
 
 def test_axes():
@@ -31,6 +31,18 @@ def test_a_power_law_is_found_with_and_without_a_floor():
     assert law.r2 > 0.999
     plain = fit_power_law(size[:3], 5 * size[:3] ** -0.1)
     assert (plain.exponent, plain.scale, plain.floor) == pytest.approx((0.1, 5, 0))
+
+
+def test_size_and_data_are_told_apart():
+    rows = [
+        {"parameters": size, "tokens": data, "loss": 3 * size**-0.1 * data**-0.05}
+        for size in (1e4, 1e5, 1e6)
+        for data in (1e6, 1e7)
+    ]
+    law = fit_joint_law(rows)
+    assert (law.scale, law.of_size, law.of_data, law.r2) == pytest.approx((3, 0.1, 0.05, 1))
+    assert fit_joint_law(rows[:3]) is None
+    assert fit_joint_law([{**row, "tokens": row["parameters"]} for row in rows]) is None
 
 
 @pytest.mark.slow

@@ -44,18 +44,33 @@ class PowerLaw:
 
 
 @dataclass(frozen=True)
+class JointLaw:
+    """``loss = scale * parameters ** -of_size * tokens ** -of_data``, where both were varied."""
+
+    scale: float
+    of_size: float
+    of_data: float
+    r2: float
+
+    def __str__(self) -> str:
+        powers = f"parameters ^ {-self.of_size:.4f} * tokens ^ {-self.of_data:.4f}"
+        return f"loss = {self.scale:.4g} * {powers} (R2 {self.r2:.3f})"
+
+
+@dataclass(frozen=True)
 class Sweep:
-    """What came out: a row per run, and a power law for each size that was varied."""
+    """What came out: a row per run, a power law for each size that was varied, and one for both size and data."""
 
     rows: list[dict[str, Any]]
     laws: list[PowerLaw]
+    joint: JointLaw | None = None
 
     def __str__(self) -> str:
         """Return the table and the laws as Markdown."""
         names = list(self.rows[0])
         lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
         lines += ["| " + " | ".join(_shown(row[name]) for name in names) + " |" for row in self.rows]
-        return "\n".join([*lines, "", *(str(law) for law in self.laws)])
+        return "\n".join([*lines, "", *(str(law) for law in (*self.laws, self.joint) if law is not None)])
 
 
 def run_sweep(
@@ -100,7 +115,7 @@ def run_sweep(
         name = ",".join(settings).replace(" ", "").replace("/", "_")
         release = pretrain(recipe, folder / name, minutes=minutes)
         rows.append({"run": name, **_facts(recipe, release)})
-    sweep = Sweep(rows, fit_laws(rows))
+    sweep = Sweep(rows, fit_laws(rows), fit_joint_law(rows))
     _write(sweep, folder)
     return sweep
 
@@ -150,6 +165,17 @@ def fit_power_law(sizes: ArrayLike, losses: ArrayLike, *, size: str = "size") ->
     if best is None:
         raise RecipeError("There is nothing to fit.", code="recipe.bad_value")
     return best
+
+
+def fit_joint_law(rows: Sequence[dict[str, Any]]) -> JointLaw | None:
+    """Fit both exponents by least squares in logarithms; None unless size and data vary and tell themselves apart."""
+    size, data, loss = (np.log([float(row[name]) for row in rows]) for name in ("parameters", "tokens", "loss"))
+    terms = np.stack([np.ones_like(size), -size, -data], 1)
+    if len(rows) < 4 or np.linalg.matrix_rank(terms - terms.mean(0), tol=1e-6) < 2:
+        return None
+    solution, *_ = np.linalg.lstsq(terms, loss, rcond=None)
+    r2 = 1 - float(((loss - terms @ solution) ** 2).sum() / max(((loss - loss.mean()) ** 2).sum(), 1e-300))
+    return JointLaw(float(np.exp(solution[0])), float(solution[1]), float(solution[2]), r2)
 
 
 def plot_sweep(sweep: Sweep) -> Any:
