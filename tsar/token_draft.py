@@ -2,8 +2,8 @@
 
 A draft costs nothing here: it is drawn around what stood one season ago. The model reads the drafted ids at once and
 says how likely each of them was; each is kept with probability min(1, p / q), and the first that is not is drawn anew
-from what p has beyond q. So every id follows the model's own law, whatever the draft (Leviathan et al., 2023; Chen et al.,
-2023). A good draft saves passes, a bad one costs reading.
+from what p has beyond q. So every id follows the model's own law, whatever the draft (Leviathan et al., 2023; Chen et
+al., 2023). A good draft saves passes, a bad one costs reading.
 """
 
 from __future__ import annotations
