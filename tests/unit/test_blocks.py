@@ -3,17 +3,20 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from tsar import Forecaster
 from tsar.decode import decode
-from tsar.errors import ModelError
+from tsar.errors import ModelError, OptionError
 from tsar.model.blocks import BLOCKS, FEED_FORWARDS
 from tsar.model.blocks.mixing import convolve
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig, num_active_parameters, num_parameters
 from tsar.model.decoder import Decoder
 from tsar.model.files import model_files, read_decoder
+from tsar.storage import write_folder
 from tsar.tokenizers.patch import Tokens
 
 P, TOKENS = 8, 12
@@ -162,6 +165,16 @@ def test_convolution_is_its_sum():
                     wanted[:, t, d] += kernel[d // 2, t - s] * inputs[:, s, d]
         torch.testing.assert_close(convolve(kernel, inputs, 7), wanted)
         torch.testing.assert_close(convolve(kernel, inputs, 2), wanted[:, -2:])
+
+
+def test_a_prompt_without_attention_is_refused(small_decoder, tmp_path):
+    decoder = small_decoder(blocks=["state_space"])
+    write_folder(tmp_path / "release", dict(model_files(decoder.config, decoder.state_dict())), name="release")
+    times = pd.date_range("2024-01-01", periods=200, freq="D")
+    df = pd.DataFrame({"item_id": "a", "timestamp": times, "target": np.sin(np.arange(200.0))})
+    with pytest.raises(OptionError, match="attention") as caught:
+        Forecaster(model=str(tmp_path / "release"), prediction_length=8, mode="prompt").fit(df)
+    assert caught.value.code == "option.invalid"
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tsar.hub import load_release
 from tsar.model.blocks.experts import LOSS_WEIGHT, Experts, load_entropy
 from tsar.model.config import ModelConfig, flops_per_token, num_active_parameters, num_parameters
 from tsar.model.layers import SwiGLU
 from tsar.training.auxiliary import after_step, auxiliary_loss
-from tsar.training.config import make_recipe
+from tsar.training.config import Recipe, make_recipe
 from tsar.training.loop import pretrain
 
 
@@ -147,17 +148,30 @@ def test_active_parameters_are_those_of_the_chosen():
     assert flops_per_token(few, 8) < 1.1 * flops_per_token(dense, 8)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("balance", ["bias", "loss"])
-def test_a_short_training_keeps_the_load_even_and_logs_it(tmp_path, balance):
-    recipe = make_recipe({
+def small_recipe(steps: int, balance: str) -> Recipe:
+    return make_recipe({
         "name": "demo", "model": {"d_model": 32, "num_layers": 2, "num_heads": 2, "num_kv_heads": 1, "head_dim": 16,
         "d_ff": 24, "patch_length": 8, "output_length": 16, "context_length": 128, "max_span": 4,
         "feed_forward": "experts", "num_experts": 6, "shared_expert": 24, "expert_balance": balance},
         "corrupt": {"max_span": 4}, "data": {"block_size": 16, "fresh": 1, "pool": 16},
         "shapes": [{"context_length": 128, "rows": 32}], "optim": {"lr": 5e-3},
-        "train": {"steps": 200, "log_every": 100, "validation_windows": 2, "threads": 1},
+        "train": {"steps": steps, "log_every": 100, "validation_windows": 2, "threads": 1},
     })  # fmt: skip
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_has_the_same_biases_and_weights(tmp_path):
+    recipe = small_recipe(12, "bias")
+    pretrain(recipe, tmp_path / "parts", until=5)
+    parts, whole = (load_release(pretrain(recipe, tmp_path / name)).state_dict() for name in ("parts", "whole"))
+    assert all(torch.equal(value, whole[name]) for name, value in parts.items())
+    assert parts["blocks.1.feed_forward.bias"].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("balance", ["bias", "loss"])
+def test_a_short_training_keeps_the_load_even_and_logs_it(tmp_path, balance):
+    recipe = small_recipe(200, balance)
     release = pretrain(recipe, tmp_path)
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     last = [record for record in records if record["kind"] == "train"][-1]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from tsar.errors import TrainingError
+from tsar.errors import OptionError, TrainingError
 from tsar.logging import progress_bar
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
@@ -294,6 +294,10 @@ def _with_prompt(decoder: Decoder, length: int, generator: Generator) -> Decoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
         prompted = Decoder(wanted).to(decoder.levels.device)
+    if not any(isinstance(module, Prompt) for module in prompted.modules()):
+        raise OptionError(
+            'mode="prompt" needs a model with attention blocks.', code="option.invalid", hint='mode="lora" takes any.'
+        )
     prompted.load_state_dict(decoder.state_dict(), strict=False)  # the prompt keeps its fresh values
     return prompted.requires_grad_(False)
 

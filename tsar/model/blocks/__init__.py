@@ -6,7 +6,7 @@ tokens)``, as `AttentionBlock`, ``initialize()``, after which it adds nothing to
 takes and gives (B, T, D), and has ``initialize()`` as well.
 
 A part may have ``statistics()``, figures for the training log, and ``auxiliary_loss()`` and ``after_step()``, see
-`tsar.training.balance`.
+`tsar.training.auxiliary`.
 """
 
 from typing import Any

@@ -137,7 +137,7 @@ class Experts(nn.Module):
         """Every expert on every token: an exported graph cannot depend on how many tokens an expert has."""
         gate, up = torch.einsum("nd,efd->enf", x_ND, self.gate_up).chunk(2, dim=-1)
         said_END = torch.einsum("enf,edf->end", F.silu(gate) * up, self.down)
-        weights_NE = torch.zeros_like(self.bias.expand(len(x_ND), -1)).scatter(1, chosen_Nk, weights_Nk)
+        weights_NE = weights_Nk.new_zeros(x_ND.shape[0], len(self.bias)).scatter(1, chosen_Nk, weights_Nk)
         return torch.einsum("end,ne->nd", said_END, weights_NE.to(said_END.dtype))
 
 
