@@ -25,7 +25,7 @@ LAYERS = (
     ("heads",),
     ("model",),
     ("constraints", "samples", "hierarchy"),
-    ("forecast",),
+    ("forecast", "horizons"),
     ("decode", "ensemble", "covariates", "context", "aggregate", "infill", "rolling", "rollout", "stream", "adapters"),
     ("metrics",),
     ("backtest_result",),

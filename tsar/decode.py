@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tsar.errors import ModelError
+from tsar.horizons import decode_by_horizons
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
@@ -148,7 +149,11 @@ def decode(model: Decoder, context: npt.NDArray[np.float64], prediction_length: 
     values = values / unit[:, None]
     period = model.tokenizer.find_period(values, observed)
     first = min(prediction_length, model.config.one_pass_length)
-    quantiles = one_pass(model, values, observed, period, first)
+    if model.config.horizons:
+        pool = _pooled_quantiles
+        quantiles = decode_by_horizons(model, values, observed, period, prediction_length, pool)
+    else:
+        quantiles = one_pass(model, values, observed, period, first)
     if quantiles.shape[1] < prediction_length:
         quantiles = _feed_back(model, values, observed, period, quantiles, prediction_length)
     quantiles[unseen] = torch.nan
