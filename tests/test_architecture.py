@@ -25,7 +25,7 @@ LAYERS = (
     ("heads",),
     ("model",),
     ("constraints", "samples", "hierarchy"),
-    ("forecast",),
+    ("forecast", "horizons"),
     ("token_rollout", "token_draft", "patch_draft"),
     ("decode", "ensemble", "covariates", "context", "aggregate", "infill", "rolling", "rollout", "stream", "adapters"),
     ("middle",),

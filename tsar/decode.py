@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from tsar.errors import ModelError
+from tsar.horizons import decode_by_horizons
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
@@ -176,6 +177,8 @@ def decode(
 def _answer(model: Decoder, values: Tensor, observed: Tensor, prediction_length: int, num_channels: int) -> Tensor:
     """Quantiles (B, F, Q) from one pass, and from the paths that are fed back after it."""
     period = model.tokenizer.find_period(values, observed)
+    if model.config.horizons:
+        return decode_by_horizons(model, values, observed, period, prediction_length, _pooled_quantiles)
     first = min(prediction_length, model.config.one_pass_length)
     group = None if num_channels == 1 else torch.arange(len(values), device=values.device) // num_channels
     quantiles = one_pass(model, values, observed, period, first, group=group)

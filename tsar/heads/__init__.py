@@ -2,6 +2,8 @@
 
 from tsar.heads.base import Head, Law
 from tsar.heads.categorical import CategoricalHead
+from tsar.heads.diffusion import DiffusionHead
+from tsar.heads.horizons import HorizonHeads
 from tsar.heads.parametric import MixtureHead, StudentTHead
 from tsar.heads.quantile import QuantileHead
 
@@ -10,6 +12,8 @@ HEADS: dict[str, type[Head]] = {
     "student_t": StudentTHead,
     "mixture": MixtureHead,
     "categorical": CategoricalHead,
+    "diffusion": DiffusionHead,
+    "horizons": HorizonHeads,
 }
 """By the name in a config: a class that is made of d_model, output_length, num_levels and num_components."""
 

@@ -34,15 +34,14 @@ class CategoricalHead(Head):
     def forward(self, hidden_BTD: Tensor, anchor: Tensor) -> Tensor:
         """Return logits (B, T, output_length, classes); the anchor is not needed."""
         with torch.autocast(hidden_BTD.device.type, enabled=False):
-            logits = self.logits(hidden_BTD.to(self.logits.weight.dtype))
-        return logits.unflatten(-1, (self.output_length, self.num_classes))
+            logits: Tensor = self.logits(hidden_BTD.to(self.logits.weight.dtype))
+        return logits.view(*logits.shape[:-1], self.output_length, self.num_classes)
 
     def law(self, parameters: Tensor, levels: Tensor) -> CategoricalLaw:
         """The law of these logits, over ids or over centres in z."""
-        like = {"dtype": parameters.dtype, "device": parameters.device}
         if self.says_ids:
-            return CategoricalLaw(parameters, torch.arange(self.num_classes, **like))
-        return CategoricalLaw(parameters, torch.linspace(-Z_REACH, Z_REACH, self.num_classes, **like))
+            return CategoricalLaw(parameters, torch.arange(self.num_classes).to(parameters))
+        return CategoricalLaw(parameters, torch.linspace(-Z_REACH, Z_REACH, self.num_classes).to(parameters))
 
 
 class CategoricalLaw:

@@ -54,6 +54,15 @@ class ModelConfig:
         ``"categorical"``.
     num_components
         Normal laws of a mixture; bins of a categorical head over patches.
+    horizons
+        Points of each of the heads of ``head="horizons"``: from 1, each a divisor of the next, the last is
+        `output_length`; see `tsar.horizons`. Empty: one head.
+    highway
+        Points of a patch, counted from its end, that a linear autoregression beside the quantile head reads, see
+        `tsar.heads.highway`; 0 for none.
+    stages
+        Factors by which tokens are pooled, one a stage of the trunk, descending to 1, see `tsar.model.stages`; empty
+        for one stage.
     tokenizer
         How windows become tokens, a name in `tsar.tokenizers.TOKENIZERS`. With full attention ``"patch"`` stands for
         ``"gap"``. One with a vocabulary (``"quantize"``, ``"quantile_bins"``, ``"two_level"``, ``"digits"``) needs
@@ -115,6 +124,9 @@ class ModelConfig:
     prompt_length: int = 0
     head: str = "quantile"
     num_components: int = 3
+    horizons: tuple[int, ...] = ()
+    highway: int = 0
+    stages: tuple[int, ...] = ()
     tokenizer: str = "patch"
     blocks: tuple[str, ...] = ("attention",)
     feed_forward: str = "swiglu"
@@ -141,7 +153,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "quantile_levels", tuple(float(level) for level in self.quantile_levels))
         object.__setattr__(self, "blocks", tuple(self.blocks))
-        object.__setattr__(self, "body_trains", tuple(self.body_trains))
+        for name in ("body_trains", "horizons", "stages"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         problem = self._problem()
         if problem:
             raise ModelError(f"The model config is not usable: {problem}.", code="model.bad_config")
@@ -154,7 +167,7 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 20:
                 return f"{name} must be a positive whole number, got {value!r}"
-        for name in ("max_span", "prompt_length", "prompt_pool", "top_k", "shared_expert"):
+        for name in ("max_span", "prompt_length", "prompt_pool", "top_k", "shared_expert", "highway"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1 << 20:
                 return f"{name} must be a whole number from 0, got {value!r}"
@@ -215,7 +228,7 @@ class ModelConfig:
             return "prompt_pool and body_trains need a body, the folder of a language model"
         if self.body and self.attention != "causal":
             return 'a body needs attention="causal"'
-        return self._vocabulary_problem() if self.has_vocabulary else None
+        return self._misfit() or (self._vocabulary_problem() if self.has_vocabulary else None)
 
     def _vocabulary_problem(self) -> str | None:
         if self.head != "categorical" or self.body or self.period or self.modes:
@@ -233,12 +246,34 @@ class ModelConfig:
 
         return issubclass(TOKENIZERS[self.tokenizer], VocabularyTokenizer)
 
+    def _misfit(self) -> str | None:
+        """Parts that do not go together."""
+        if self.horizons and (self.head != "horizons" or self.attention != "causal"):
+            return 'horizons need head="horizons" and attention="causal"'
+        if self.horizons and not _is_ladder(self.horizons, self.output_length):
+            return f"horizons must rise from 1 to output_length, each a divisor of the next, got {self.horizons}"
+        if self.highway > self.patch_length or (self.highway and self.head != "quantile"):
+            return f'highway must be at most patch_length ({self.patch_length}), with head="quantile"'
+        if self.stages and (self.attention != "causal" or self.body):
+            return 'stages need attention="causal" and no body'
+        if self.stages and "channel" in self.blocks:
+            return "stages do not know which windows are channels of one item"
+        if self.stages and not _is_descent(self.stages):
+            return f"stages must be whole numbers that descend to 1, got {self.stages}"
+        return None
+
     @property
     def is_plain(self) -> bool:
         """Whether every part is the usual one, so that sizes follow from a formula."""
         has_body = bool(self.body or self.prompt_pool or self.body_trains or self.body_sentence)
-        parts = (self.head, self.tokenizer, self.blocks, self.feed_forward, self.position, self.modes, has_body)
-        return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary", False, False)
+        has_extra = bool(self.horizons or self.highway or self.stages or self.modes)
+        parts = (self.head, self.tokenizer, self.blocks, self.feed_forward, self.position)
+        return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary") and not has_body and not has_extra
+
+    @property
+    def head_options(self) -> dict[str, Any]:
+        """Arguments of the head beyond the sizes that every head takes."""
+        return {"horizons": self.horizons} if self.horizons else {}
 
     @property
     def task(self) -> str:
@@ -259,7 +294,8 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the config as plain JSON types, with its ``format_version``."""
         return {"format_version": FORMAT_VERSION, **asdict(self), "quantile_levels": list(self.quantile_levels),
-                "blocks": list(self.blocks), "body_trains": list(self.body_trains)}  # fmt: skip
+                "blocks": list(self.blocks), "body_trains": list(self.body_trains),
+                "horizons": list(self.horizons), "stages": list(self.stages)}  # fmt: skip
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
@@ -287,6 +323,21 @@ class ModelConfig:
             if isinstance(error, ModelError):
                 raise
             raise ModelError(f"The model config is not usable: {error}.", code="model.bad_config") from error
+
+
+def _is_ladder(horizons: tuple[int, ...], top: int) -> bool:
+    """Whether whole numbers rise from 1 to `top`, each a divisor of the next."""
+    whole = all(isinstance(horizon, int) for horizon in horizons)
+    return (
+        whole and horizons[0] == 1 and horizons[-1] == top and all(a < b and b % a == 0 for a, b in pairwise(horizons))
+    )
+
+
+def _is_descent(stages: tuple[int, ...]) -> bool:
+    """Whether whole numbers descend to 1."""
+    return (
+        all(isinstance(stage, int) for stage in stages) and stages[-1] == 1 and all(a > b for a, b in pairwise(stages))
+    )
 
 
 def num_parameters(config: ModelConfig) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tsar.heads import HEADS, Head, Law
 from tsar.heads.categorical import CategoricalHead
+from tsar.heads.highway import Highway
 from tsar.model.blocks import BLOCKS
 from tsar.model.body import LanguageBody
 from tsar.model.cache import Cache
@@ -18,6 +19,7 @@ from tsar.model.config import ModelConfig
 from tsar.model.ids import IdEmbedding
 from tsar.model.layers import PatchEmbedding, RMSNorm, rotary_table
 from tsar.model.modes import ModeVectors
+from tsar.model.stages import Stages
 from tsar.tokenizers import TOKENIZERS
 from tsar.tokenizers.patch import PatchTokenizer, Tokens
 from tsar.tokenizers.vocabulary import VocabularyTokenizer
@@ -59,9 +61,12 @@ class Decoder(nn.Module):
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         classes = self.vocabulary.vocabulary_size if config.has_vocabulary else config.num_components
         sizes = (config.d_model, config.output_length, len(config.quantile_levels), classes)
-        self.head: Head = HEADS[config.head](*sizes)
+        self.head: Head = HEADS[config.head](*sizes, **config.head_options)
         if isinstance(self.head, CategoricalHead):
             self.head.says_ids = config.has_vocabulary
+        reach = (config.patch_length, config.highway, config.output_length)
+        self.highway = Highway(*reach) if config.highway else None
+        self.stages = Stages(config) if config.stages else None
         self.register_buffer("levels", torch.tensor(config.quantile_levels), persistent=False)
         if initialize:
             self.initialize()
@@ -74,7 +79,7 @@ class Decoder(nn.Module):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for part in (*self.blocks, self.body, self.head):
+        for part in (*self.blocks, self.body, self.head, self.highway, self.stages):
             if part is not None:
                 part.initialize()
         if isinstance(self.embedding, IdEmbedding):
@@ -88,7 +93,8 @@ class Decoder(nn.Module):
     @property
     def can_cache(self) -> bool:
         """Whether tokens read once stay as they are, so that a rollout need not read them again."""
-        causal = self.config.scaling == "causal" and self.body is None
+        remade = self.body is not None or bool(self.config.horizons or self.config.stages)
+        causal = self.config.scaling == "causal" and not remade
         return causal and all(block.can_cache for block in self.blocks)
 
     def statistics(self) -> dict[str, Any]:
@@ -136,7 +142,11 @@ class Decoder(nn.Module):
             anchor = anchor[:, -last:]
         if at is not None:
             hidden, anchor = hidden[:, at], anchor[:, at]
-        return self.head.law(self.head(hidden, anchor), self.levels)
+        parameters = self.head(hidden, anchor)
+        if self.highway is not None:
+            patches = tokens.patches[:, -(last or 0) :]
+            parameters = parameters + self.highway(patches if at is None else patches[:, at])
+        return self.head.law(parameters, self.levels)
 
     def trunk(
         self,
@@ -160,6 +170,10 @@ class Decoder(nn.Module):
         if cache is not None:
             everything = torch.ones_like(patches[..., 0], dtype=torch.bool)
             key_mask = cache.extend_mask(everything if key_mask is None else key_mask)
+        if self.stages is not None:
+            entered = self.embedding(patches).to(patches.dtype)
+            staged: Tensor = self.norm(self.stages(entered, self.blocks, key_mask, states)[:, -(last or 0) :])
+            return staged
         mask = None if key_mask is None else attention_mask(key_mask, patches.shape[1])
         if positions is None:
             positions = torch.arange(already, already + patches.shape[1], device=patches.device)

@@ -102,11 +102,11 @@ class StreamingForecaster:
     def _start(self, panel: Panel, parts: list[FloatArray], never_negative: list[bool]) -> None:
         decoder = load_model(self.model, "cpu")
         config = decoder.config
-        if config.task != "forecast" or config.scaling != "causal" or config.period:
+        if config.task != "forecast" or config.period or config.tokenizer != "patch" or not decoder.can_cache:
             raise ModelError(
                 f"{self.model!r} cannot be continued token by token.",
                 code="model.wrong_task",
-                hint="Streams need causal attention and scaling, and no period features.",
+                hint="Streams need the usual tokens, causal attention and scaling, and no period features.",
             )
         if next(decoder.parameters()).device.type != "cpu":
             raise OptionError("A stream runs on the CPU; give the model there.", code="option.invalid")
