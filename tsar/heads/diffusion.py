@@ -163,7 +163,7 @@ def signal_and_noise(time: Tensor) -> tuple[Tensor, Tensor]:
 def noise_from_digits(target: Tensor) -> tuple[Tensor, Tensor]:
     """Standard normal noise (…, P) and evenly spread times (…, 1) that are a hash of the target (…, P)."""
     index = torch.arange(target.shape[-1], device=target.device, dtype=torch.float64)
-    digits = target.double() * 7919.0 + index * 0.6180339887
+    digits = target.double() * 1000003.0 + index * 0.6180339887
     uniform = [_fraction(torch.sin(_fraction(digits * factor) * 6.2831853) * 43758.5453) for factor in (1.0, 1.7320508)]
     size = torch.sqrt(-2 * torch.log(uniform[0].clamp_min(1e-12)))  # Box & Muller
     noise = size * torch.cos(2 * torch.pi * uniform[1])
