@@ -1,8 +1,8 @@
 """Draft and verify for densities: a small model drafts patches, a large one reads several at once, its law unchanged.
 
 Given the past, the points of a patch are independent in either law. So each drafted point is kept with probability
-min(1, p / q), and otherwise drawn anew from what p has beyond q, by rejection from p: it follows p exactly (Leviathan et
-al., 2023, for densities). A patch with a point that was drawn anew is the last of its pass, since the drafts after it
+min(1, p / q), and otherwise drawn anew from what p has beyond q, by rejection from p: it follows p exactly (Leviathan
+et al., 2023, for densities). A patch with a point that was drawn anew is the last of its pass, since the drafts after it
 were made from another past.
 """
 
