@@ -19,6 +19,8 @@ from tsar.heads.categorical import sharpened
 from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder
 from tsar.token_rollout import ROOM, SEED, growing, id_tokens, inverse
+from tsar.tokenizers.patch import Tokens
+from tsar.tokenizers.vocabulary import PAD
 
 SEASONS = 4
 """Seasons whose values are averaged for the middle of a draft."""
@@ -132,7 +134,7 @@ class _Rollout:
         windows = slice(None, None, self.count)
         if self.read > 1:
             context = self.ids[windows, : self.read - 1]
-            self.model.trunk(id_tokens(context, self.mask[:, :-1]), cache=cache, last=1)
+            self.model.trunk(id_tokens(context, self.mask[:, :-1], self.model), cache=cache, last=1)
             cache = cache.select(self.rows, cache.num_tokens)
             cache = growing(cache, self.read + 2 * (self.steps + self.drafts))
         passes, kept, looked_at = 0, 0, 0
@@ -153,10 +155,7 @@ class _Rollout:
         q = self._draft_law(place[:, :-1], phase[:, :-1])
         drafted = inverse(q, self._numbers(q))
         self.ids.scatter_(1, place[:, :-1], drafted)
-        read = self.ids.gather(1, place - 1)
-        hidden = self.model.trunk(
-            id_tokens(read, torch.ones_like(read, dtype=torch.bool)), cache=cache, positions=place - 1
-        )
+        hidden = self.model.trunk(self._tokens(place - 1), cache=cache, positions=place - 1)
         logits = self.model.head(hidden, hidden[..., 0])[:, :, 0].to(torch.float64)
         logits = logits.masked_fill(~self.allowed[phase], -torch.inf)
         p = sharpened(logits, self.temperature, self.top_k).softmax(-1)
@@ -166,6 +165,14 @@ class _Rollout:
             cache.mask[:, -self.drafts - 1 :] = ahead <= accepted.unsqueeze(1)
         self.done = (self.done + accepted + 1).clamp_max(self.steps)
         return accepted
+
+    def _tokens(self, place: Tensor) -> Tokens:
+        """Tokens of the ids at these places (N, K)."""
+        lags = torch.arange(self.model.config.token_lags, device=place.device)
+        before = place.unsqueeze(-1) - lags
+        said = self.ids.gather(1, before.clamp_min(0).flatten(1)).view_as(before)
+        read = torch.where(before >= 0, said, PAD)
+        return Tokens(patches=read, mask=torch.ones_like(place, dtype=torch.bool), state=None)  # type: ignore[arg-type]
 
     def _draft_law(self, place: Tensor, phase: Tensor) -> Tensor:
         """Probabilities (N, drafts, V) float64 around the middle of the last seasons."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from tsar.heads.categorical import sharpened
 from tsar.model.cache import Cache, LayerCache
 from tsar.model.decoder import Decoder
+from tsar.model.ids import lagged
 from tsar.tokenizers.patch import Tokens
 from tsar.types import FloatArray
 
@@ -182,7 +183,7 @@ class Paths:
         if full or self.cache is None:
             self._read()
         else:
-            one = id_tokens(ids[:, None], torch.ones_like(ids[:, None], dtype=torch.bool))
+            one = id_tokens(self.ids, torch.ones_like(ids[:, None], dtype=torch.bool), self.model, last=1)
             self.hidden = self.model.trunk(one, cache=self.cache, last=1)
 
     def values(self) -> Tensor:
@@ -201,14 +202,16 @@ class Paths:
     def _read(self) -> None:
         """Read the windows as they are, anew."""
         self.cache = Cache.empty(self.model.config.num_layers) if self.use_cache else None
-        self.hidden = self.model.trunk(id_tokens(self.ids, self.mask), cache=self.cache, last=1)
+        self.hidden = self.model.trunk(id_tokens(self.ids, self.mask, self.model), cache=self.cache, last=1)
         if self.cache is not None and len(self.ids) == len(self.rows):
             self.cache = growing(self.cache, self.longest)
 
 
-def id_tokens(ids: Tensor, mask: Tensor) -> Tokens:
-    """Tokens for the trunk, of ids (N, T) and which of them are no padding."""
-    return Tokens(patches=ids.unsqueeze(-1), mask=mask, state=None)  # type: ignore[arg-type]
+def id_tokens(ids: Tensor, mask: Tensor, model: Decoder, last: int | None = None) -> Tokens:
+    """Tokens for the trunk, of ids (N, T), or the `last` of them, and which of these are no padding."""
+    lags = model.config.token_lags
+    read = lagged(ids if last is None else ids[:, -last - lags + 1 :], lags)
+    return Tokens(patches=read if last is None else read[:, -last:], mask=mask, state=None)  # type: ignore[arg-type]
 
 
 def _mask(tokens: Tokens) -> Tensor:

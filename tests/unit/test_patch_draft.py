@@ -1,4 +1,4 @@
-"""A small model drafts patches for a large one: the law of a path stays that of the large one, in fewer passes."""
+"""A small model drafts patches for a large one: paths keep the law of the large one, in fewer of its passes."""
 
 import numpy as np
 import pytest

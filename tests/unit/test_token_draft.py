@@ -18,7 +18,7 @@ CLASSES, STEPS, DRAWS = 5, 3, 8000
 
 @pytest.fixture(scope="module")
 def model():
-    return decoder(num_bins=CLASSES)
+    return decoder(num_bins=CLASSES, token_lags=3)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def exact(model, window) -> np.ndarray:
     ids = model.tokenizer.encode(values, seen).patches[..., 0]
     futures = torch.tensor(list(itertools.product(range(2, 2 + CLASSES), repeat=STEPS)))
     read = torch.cat([ids.expand(len(futures), -1), futures], 1)
-    hidden = model.trunk(id_tokens(read, torch.ones_like(read, dtype=torch.bool)))
+    hidden = model.trunk(id_tokens(read, torch.ones_like(read, dtype=torch.bool), model))
     logits = model.head(hidden, hidden[..., 0])[:, -STEPS - 1 : -1, 0, 2:]
     law = logits.double().log_softmax(-1).gather(-1, futures.unsqueeze(-1) - 2).squeeze(-1)
     return law.sum(1).exp().numpy()

@@ -69,6 +69,8 @@ class ModelConfig:
         ``head="categorical"``, ``patch_length=1``, ``output_length=1`` and ``scaling="window"``.
     num_bins
         Values of a point that a vocabulary tells apart.
+    token_lags
+        Ids that each position of a model with a vocabulary reads: its own and those before it.
     num_samples, temperature, top_k
         How a model with a vocabulary forecasts: paths that are drawn, and what narrows the law they are drawn from
         (1 and 0: nothing).
@@ -144,6 +146,7 @@ class ModelConfig:
     prompt_pool: int = 0
     modes: bool = False
     num_bins: int = 4096
+    token_lags: int = 1
     num_samples: int = 20
     temperature: float = 1.0
     top_k: int = 0
@@ -161,8 +164,8 @@ class ModelConfig:
 
     def _problem(self) -> str | None:
         sizes = ("d_model", "num_layers", "num_heads", "num_kv_heads", "head_dim", "d_ff", "patch_length",
-                 "output_length", "context_length", "num_components", "num_bins", "num_samples", "state_size",
-                 "num_experts", "experts_per_token")  # fmt: skip
+                 "output_length", "context_length", "num_components", "num_bins", "num_samples", "token_lags",
+                 "state_size", "num_experts", "experts_per_token")  # fmt: skip
         for name in sizes:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1 << 20:

@@ -49,7 +49,7 @@ class Decoder(nn.Module):
         self.embedding: PatchEmbedding | IdEmbedding
         if config.has_vocabulary:
             self.tokenizer = kind(num_bins=config.num_bins)
-            self.embedding = IdEmbedding(self.vocabulary, config.d_model)
+            self.embedding = IdEmbedding(self.vocabulary, config.d_model, config.token_lags)
         else:
             self.tokenizer = kind(patch_length=config.patch_length, scaling=config.scaling, period=config.period)
             self.embedding = PatchEmbedding(self.tokenizer.num_features, config.d_model)
