@@ -71,7 +71,7 @@ def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "recipe": name, "steps": steps, "windows": facts["windows"], "cpu_minutes": round(minutes, 1),
         "parameters": num_parameters(recipe.model), "validation": facts["validation"]["mean"], "commit": commit(),
     }  # fmt: skip
-    if recipe.model.task == "forecast":
+    if recipe.model.can_forecast:
         row |= speed(decoder)
         if options.data:
             row |= scores(decoder, options.data, options.limit)
