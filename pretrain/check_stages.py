@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""A staged trunk against the plain one of as many weights, trained alike: validation loss and scores of development sets.
+"""A staged trunk against the plain one of as many weights: validation loss and scores of development sets.
 
     python pretrain/check_stages.py --out runs/stages --data ../shared/data/dev_eval --minutes 2
 
-Both take the sizes of `pretrain/recipes/gpht.yaml`; the plain one has wider feed-forward layers for the weights that the
-stages add. Same wall time on one thread each, one after the other. Prints a Markdown table.
+Both take the sizes of `pretrain/recipes/gpht.yaml`; the plain one has wider feed-forward layers for the weights that
+the stages add. Same wall time on one thread each, one after the other. Prints a Markdown table.
 """
 
 from __future__ import annotations

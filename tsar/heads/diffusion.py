@@ -176,6 +176,7 @@ def _fraction(x: Tensor) -> Tensor:
 
 def _even_noise(num_points: int) -> Tensor:
     """Noise (NUM_DRAWS, P) from a Sobol sequence, which fills the space more evenly than chance does."""
-    shares = torch.quasirandom.SobolEngine(num_points, scramble=True, seed=0).draw(NUM_DRAWS, dtype=torch.float64)
+    engine = torch.quasirandom.SobolEngine(num_points, scramble=True, seed=0)  # type: ignore[no-untyped-call]
+    shares = engine.draw(NUM_DRAWS, dtype=torch.float64)
     noise: Tensor = torch.special.ndtri(shares.clamp(1e-6, 1 - 1e-6))
     return noise
