@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""A staged trunk against the plain one of as many weights, trained alike: validation loss, scores of dev sets.
+"""A staged trunk against the plain one of as many weights: validation loss and scores of development sets.
 
     python pretrain/check_stages.py --out runs/stages --data ../shared/data/dev_eval --minutes 2
 

@@ -170,8 +170,10 @@ def _validate(decoder: Decoder, prediction_length: int, context_length: int, pre
     config = decoder.config
     if config.task != "forecast":
         raise ModelError("This model fills gaps and does not forecast.", code="model.wrong_task")
-    if config.period or config.body:
-        part = "that looks for the period of a window" if config.period else "around a language model"
+    is_drawn = config.head == "diffusion" or bool(config.horizons)
+    if config.period or config.body or is_drawn or config.tokenizer == "decompose":
+        part = "around a language model" if config.body else "that looks for the period of a window"
+        part = "whose head answers in several passes" if is_drawn else part
         raise ModelError(
             f"A model {part} cannot be exported.",
             code="model.no_export",

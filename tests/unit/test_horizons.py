@@ -8,6 +8,7 @@ import torch
 
 from tsar.decode import decode
 from tsar.errors import ModelError
+from tsar.export import export_onnx
 from tsar.heads.horizons import HorizonHeads
 from tsar.heads.quantile import pinball_loss
 from tsar.horizons import greedy_schedule
@@ -73,3 +74,10 @@ def test_the_loss_is_the_mean_over_heads():
 def test_other_ladders_are_refused(horizons):
     with pytest.raises(ModelError, match="horizons"):
         ModelConfig(head="horizons", horizons=horizons)
+
+
+def test_what_needs_one_pass_refuses_the_model(decoder, tmp_path):
+    pytest.importorskip("onnx")
+    with pytest.raises(ModelError, match="several passes"):
+        export_onnx(decoder, tmp_path / "m.onnx", prediction_length=8)
+    assert not decoder.can_cache

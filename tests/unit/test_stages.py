@@ -66,6 +66,12 @@ def test_padding_and_company_change_nothing(decoder):
     assert not decoder.can_cache
 
 
+def test_an_embedding_finds_a_state_for_every_layer(decoder):
+    states = []
+    decoder.trunk(tokens(decoder, values()), states=states)
+    assert [state.shape for state in states] == [(2, 16, 16)] * 5
+
+
 @pytest.mark.parametrize("stages", [(4, 2), (1, 2), (2, 2, 1), (2.0, 1)])
 def test_other_stages_are_refused(stages):
     with pytest.raises(ModelError, match="stages"):

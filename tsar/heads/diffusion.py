@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -177,7 +176,7 @@ def _fraction(x: Tensor) -> Tensor:
 
 def _even_noise(num_points: int) -> Tensor:
     """Noise (NUM_DRAWS, P) from a Sobol sequence, which fills the space more evenly than chance does."""
-    engine: Any = torch.quasirandom.SobolEngine(num_points, scramble=True, seed=0)  # type: ignore[no-untyped-call]
+    engine = torch.quasirandom.SobolEngine(num_points, scramble=True, seed=0)  # type: ignore[no-untyped-call]
     shares = engine.draw(NUM_DRAWS, dtype=torch.float64)
     noise: Tensor = torch.special.ndtri(shares.clamp(1e-6, 1 - 1e-6))
     return noise

@@ -53,7 +53,7 @@ class Stages(nn.Module):
             (B, T) bool, False for padding at the left; groups of tokens begin where it ends, so that padding changes
             nothing. None: no padding.
         states
-            The input, then the answer so far after each stage, is appended.
+            The input, then the answer so far after each stage, once for each of its blocks, is appended.
         """
         first = None if mask is None else mask.to(torch.uint8).argmax(1)
         rest = x_BTD if first is None else _moved(x_BTD, first)
@@ -65,11 +65,11 @@ class Stages(nn.Module):
             said = spread(self._run(pooled(rest, factor), (blocks[layer] for layer in layers[stage])), rest, factor)
             told, rest = told + self.tell[stage](said), rest - self.take_off[stage](said)
             if states is not None:
-                states.append(told if first is None else _moved(told, -first))
+                states += [told if first is None else _moved(told, -first)] * len(layers[stage])
         told = told + self._run(rest, (blocks[layer] for layer in layers[-1]))
         answer = told if first is None else _moved(told, -first)
         if states is not None:
-            states.append(answer)
+            states += [answer] * len(layers[-1])
         return answer
 
     def _run(self, x_BTD: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
