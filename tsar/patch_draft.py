@@ -2,8 +2,8 @@
 
 Given the past, the points of a patch are independent in either law. So each drafted point is kept with probability
 min(1, p / q), and otherwise drawn anew from what p has beyond q, by rejection from p: it follows p exactly (Leviathan
-et al., 2023, for densities). A patch with a point that was drawn anew is the last of its pass, since the drafts after it
-were made from another past.
+et al., 2023, for densities). A patch with a point that was drawn anew is the last of its pass, since the drafts after
+it were made from another past.
 """
 
 from __future__ import annotations
