@@ -160,3 +160,20 @@ def test_the_loss_is_the_cross_entropy_of_what_may_be_asked(name):
     ]
     wanted = torch.stack(asked).sum() / (len(asked) * L * per_point) ** 0.5
     torch.testing.assert_close(NextToken(model)(windows, visible)[0], wanted)
+
+
+@pytest.mark.slow
+def test_fine_tuning_learns_the_next_token_and_leaves_the_base_alone():
+    t = np.arange(120.0)
+    df = pd.DataFrame({"item_id": "a", "timestamp": t.astype(int), "target": np.sin(t / 2) + 2})
+    base = decoder()
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    options = {"max_steps": 40, "batch_size": 8}
+    forecaster = Forecaster(base, prediction_length=3, mode="full", fine_tune=options).fit(df)
+    report = forecaster.fine_tune_report_
+    assert not report.fell_back
+    assert report.tuned_score < report.zero_shot_score
+    assert all(torch.equal(value, base.state_dict()[name]) for name, value in before.items())
+    with pytest.raises(ModelError) as caught:
+        Forecaster(base, prediction_length=3, mode="full", fine_tune={**options, "self_distill": 0.5}).fit(df)
+    assert caught.value.code == "model.wrong_task"

@@ -51,4 +51,6 @@ def incompatibility(student: Decoder, teacher: Decoder) -> str | None:
         ours, theirs = getattr(student.config, name), getattr(teacher.config, name)
         if ours != theirs:
             return f"{name} is {theirs}, but {ours} in the recipe"
+    if student.config.has_vocabulary or teacher.config.has_vocabulary:
+        return "a model with a vocabulary has no quantiles of one pass"
     return None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from tsar.errors import OptionError, TrainingError
+from tsar.errors import ModelError, OptionError, TrainingError
 from tsar.logging import progress_bar
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
@@ -22,7 +22,7 @@ from tsar.model.prompt import Prompt
 from tsar.training.augment import AugmentConfig, augment
 from tsar.training.corrupt import CorruptConfig, corrupt
 from tsar.training.distill import Teacher
-from tsar.training.objectives import NextPatches
+from tsar.training.objectives import NextPatches, NextToken
 from tsar.training.optim import OptimConfig, clip_gradients, schedule
 from tsar.training.own_windows import OwnWindows
 from tsar.training.tune_config import RATES, FineTuneConfig, FineTuneReport
@@ -131,7 +131,7 @@ class _Run:
     mode: str
     config: FineTuneConfig
     origin: Decoder  # what the adapter applies to: the released weights, or the fresh ones of from_scratch
-    objective: NextPatches
+    objective: NextPatches | NextToken
     optimizer: torch.optim.Optimizer
     windows: OwnWindows
     generator: Generator
@@ -162,7 +162,7 @@ class _Run:
         ahead = max(prediction_length - model.output_length, 0)
         trained = {name: param for name, param in decoder.named_parameters() if param.requires_grad}
         return cls(
-            mode, config, origin, NextPatches(decoder, reach=reach),
+            mode, config, origin, _objective(decoder, config, reach),
             torch.optim.AdamW(trained.values(), lr=0.0, betas=SHAPE.betas, weight_decay=0.0), windows, generator,
             hidden=min(-(-ahead // model.patch_length), model.max_span, patches - 1),
             teacher=Teacher(base, symmetrize=False) if config.self_distill and mode != "from_scratch" else None,
@@ -309,3 +309,13 @@ def _new_decoder(base: Decoder, seed: int) -> Decoder:
         sizes: dict[str, Any] = {**NEW_SIZES, "prompt_length": 0}
         decoder = Decoder(replace(base.config, **sizes))
     return decoder.to(base.levels.device).eval().requires_grad_(False)
+
+
+def _objective(decoder: Decoder, config: FineTuneConfig, reach: int) -> NextPatches | NextToken:
+    """What is learned: what follows each patch, up to the horizon, or the next id of a vocabulary."""
+    if not decoder.config.has_vocabulary:
+        return NextPatches(decoder, reach=reach)
+    if config.self_distill:
+        text = "self_distill compares quantiles of one pass; a model with a vocabulary has none."
+        raise ModelError(text, code="model.wrong_task", hint="Leave self_distill at 0.")
+    return NextToken(decoder)
