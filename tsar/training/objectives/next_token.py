@@ -13,7 +13,7 @@ from tsar.training.objectives.windows import MIN_HISTORY, move_padding_right
 from tsar.training.views import Extra
 
 LIFTS = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 4.0)
-"""Levels of the windows of a batch, in turn. Training windows have mean 0; a scale without a centre sees levels."""
+"""Levels that windows are moved to. Training windows have mean 0; a scale without a centre sees levels."""
 
 
 class NextToken(nn.Module):
@@ -66,9 +66,10 @@ class NextToken(nn.Module):
 
 
 def lifted(windows: Tensor) -> Tensor:
-    """Windows (B, W) at the levels of `LIFTS`, in turn."""
+    """Windows (B, W) at levels of `LIFTS`; which one, a window's own values say, so that no batch changes it."""
     lift = torch.tensor(LIFTS, dtype=windows.dtype, device=windows.device)
-    return windows + lift[torch.arange(len(windows), device=windows.device) % len(LIFTS)].unsqueeze(1)
+    size = torch.where(torch.isfinite(windows), windows, 0.0).abs().double().sum(1)
+    return windows + lift[(size * 1e3).long() % len(LIFTS)].unsqueeze(1)
 
 
 def first_half(visible: Tensor) -> Tensor:
