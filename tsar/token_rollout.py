@@ -162,11 +162,13 @@ class Paths:
         self.drawn: list[Tensor] = []
         blocks_cache = model.body is None and all(block.can_cache for block in model.blocks)
         self.use_cache = use_cache and blocks_cache
+        self.cache: Cache | None = None
         self.hidden = self._read_context()
 
     def logits(self) -> Tensor:
         """Logits (N, V) of the id that follows each path."""
-        return self.model.head(self.hidden, self.hidden[..., 0])[:, -1, 0]
+        logits: Tensor = self.model.head(self.hidden, self.hidden[..., 0])
+        return logits[:, -1, 0]
 
     def append(self, ids: Tensor, *, read: bool = True) -> None:
         """Take the next id (N,) of each path, and read it unless it is the last."""
@@ -191,7 +193,6 @@ class Paths:
 
     def _read_context(self) -> Tensor:
         """Read each window once, for all of its paths."""
-        self.cache: Cache | None = None
         self._read()
         self.ids, self.mask = self.ids[self.rows], self.mask[self.rows]
         if self.cache is not None:

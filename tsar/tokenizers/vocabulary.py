@@ -92,7 +92,7 @@ class VocabularyTokenizer(nn.Module):
 
         NaN where any id of a point is a special or stands in the wrong place.
         """
-        points = ids.unflatten(-1, (-1, self.tokens_per_point))
+        points = ids.reshape(*ids.shape[:-1], -1, self.tokens_per_point)
         spans = [self.allowed(step) for step in range(self.tokens_per_point)]
         first = torch.tensor([span.start for span in spans], device=ids.device)
         sizes = torch.tensor(self.sizes, device=ids.device)
