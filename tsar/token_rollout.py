@@ -167,13 +167,8 @@ class Paths:
 
     def logits(self) -> Tensor:
         """Logits (N, V) of the id that follows each path."""
-<<<<<<< HEAD
-        logits: Tensor = self.model.head(self.hidden, self.hidden[..., 0])[:, -1, 0]
-        return logits
-=======
         logits: Tensor = self.model.head(self.hidden, self.hidden[..., 0])
         return logits[:, -1, 0]
->>>>>>> 548104049c024335f01eaba46509088cc1b354b6
 
     def append(self, ids: Tensor, *, read: bool = True) -> None:
         """Take the next id (N,) of each path, and read it unless it is the last."""

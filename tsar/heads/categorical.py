@@ -34,16 +34,6 @@ class CategoricalHead(Head):
     def forward(self, hidden_BTD: Tensor, anchor: Tensor) -> Tensor:
         """Return logits (B, T, output_length, classes); the anchor is not needed."""
         with torch.autocast(hidden_BTD.device.type, enabled=False):
-<<<<<<< HEAD
-            logits: Tensor = self.logits(hidden_BTD.to(self.logits.weight.dtype))
-        return logits.view(*logits.shape[:-1], self.output_length, self.num_classes)
-
-    def law(self, parameters: Tensor, levels: Tensor) -> CategoricalLaw:
-        """The law of these logits, over ids or over centres in z."""
-        if self.says_ids:
-            return CategoricalLaw(parameters, torch.arange(self.num_classes).to(parameters))
-        return CategoricalLaw(parameters, torch.linspace(-Z_REACH, Z_REACH, self.num_classes).to(parameters))
-=======
             logits = self.logits(hidden_BTD.to(self.logits.weight.dtype))
         by_point: Tensor = logits.view(*logits.shape[:-1], self.output_length, self.num_classes)
         return by_point
@@ -53,7 +43,6 @@ class CategoricalHead(Head):
         low, high = (0.0, self.num_classes - 1.0) if self.says_ids else (-Z_REACH, Z_REACH)
         centres = torch.linspace(low, high, self.num_classes, dtype=torch.float64, device=parameters.device)
         return CategoricalLaw(parameters, centres.to(parameters.dtype))
->>>>>>> 548104049c024335f01eaba46509088cc1b354b6
 
 
 class CategoricalLaw:
