@@ -93,6 +93,7 @@ SIDEBAR: dict[str, list[tuple[str, str]]] = {
         ("Benchmark", "benchmark"),
         ("Blocks", "blocks"),
         ("Scaling", "scaling"),
+        ("Designs", "zoo-of-designs"),
         ("Extending", "extending"),
     ],
     "Reference": [
