@@ -82,7 +82,6 @@ SIDEBAR: dict[str, list[tuple[str, str]]] = {
         ("Serving", "serving"),
         ("Export", "export"),
         ("Interop", "interop"),
-        ("Export", "export"),
         ("Robustness", "robustness"),
     ],
     "Models": [
