@@ -12,8 +12,8 @@ from tsar.token_draft import sample_drafted_paths
 from tsar.training.objectives import make_objective
 
 CONFIG = ModelConfig(
-    tokenizer="quantize", head="categorical", num_bins=254, scaling="window", token_lags=4, patch_length=1, output_length=1, context_length=96,
-    d_model=48, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=12, d_ff=96,
+    tokenizer="quantize", head="categorical", num_bins=254, scaling="window", token_lags=4, patch_length=1,
+    output_length=1, context_length=96, d_model=48, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=12, d_ff=96,
 )  # fmt: skip
 
 
