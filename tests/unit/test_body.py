@@ -6,10 +6,11 @@ import torch
 
 from pretrain.make_body import make_body
 from tsar.decode import decode
-from tsar.errors import ModelError
+from tsar.errors import ModelError, RecipeError
 from tsar.model.config import ModelConfig, num_parameters
 from tsar.model.decoder import Decoder
 from tsar.model.files import model_files, read_decoder
+from tsar.training.config import make_recipe
 from tsar.training.objectives import NextPatches
 
 pytest.importorskip("transformers")
@@ -109,6 +110,15 @@ def test_another_language_model_is_noticed(folder, tmp_path):
     with pytest.raises(ModelError, match="There is no language model") as caught:
         Decoder(ModelConfig(**SIZES, body=str(tmp_path / "none")))
     assert caught.value.code == "model.bad_body"
+
+
+@pytest.mark.parametrize("option", [{"prompt_pool": 4}, {"body_sentence": True}])
+def test_what_sees_the_whole_window_needs_the_direct_objective(folder, option):
+    model = {**SIZES, "body": str(folder), **option}
+    shapes = [{"context_length": 64, "rows": 4}]
+    with pytest.raises(RecipeError, match="need objective direct"):
+        make_recipe({"name": "a", "model": model, "shapes": shapes})
+    assert make_recipe({"name": "a", "model": model, "shapes": shapes, "objective": "direct"}).objective == "direct"
 
 
 def test_a_pool_without_a_body_is_refused():

@@ -109,4 +109,6 @@ def objective_problem(name: str | Mapping[str, float], config: ModelConfig) -> s
             return f"objective {part} needs model.attention {other}"
         if (part == "next_token") != (task == "tokens"):
             return f"objective {part} does not go with model.tokenizer {config.tokenizer}"
+        if part != "direct" and (config.prompt_pool or config.body_sentence):
+            return "model.prompt_pool and model.body_sentence have seen the whole window: they need objective direct"
     return None
