@@ -21,7 +21,8 @@ def run_on_two_processes(start_training, run_dir, *overrides: str) -> str:
     return output
 
 
-@pytest.mark.parametrize("kind", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_two_processes_train_as_one(start_training, tiny_recipe, tmp_path, kind):
     settings = ["train.steps=12", f"optim.kind={kind}", "train.validation_windows=1"]
     run_on_two_processes(start_training, tmp_path / "two", *settings)

@@ -20,7 +20,7 @@ def newest_step(run_dir) -> int:
 
 @pytest.mark.parametrize(
     ("kills", "keep"),
-    [(5, 1), pytest.param(30, 1, marks=pytest.mark.slow), pytest.param(30, 2, marks=pytest.mark.slow)],
+    [(2, 1), pytest.param(30, 1, marks=pytest.mark.slow), pytest.param(30, 2, marks=pytest.mark.slow)],
 )
 def test_kill_at_random_moments(fork_training, tiny_recipe, tmp_path, kills, keep):
     recipe = load_recipe(tiny_recipe, [f"train.steps={kills * 15}", "train.save_every=1", f"train.keep={keep}"])

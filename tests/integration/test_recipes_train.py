@@ -94,6 +94,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, tiny_recipe, monkeypa
     assert not (tmp_path / "release").exists()
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_release_and_stays_near_its_teacher(tmp_path, tiny_recipe):
     first = pretrain(load_recipe(tiny_recipe, ["train.steps=30"]), tmp_path / "first")
     goes_on = [f"init_from={first}", "train.steps=3", "optim.lr=1e-9"]

@@ -33,6 +33,7 @@ def seasonal(n, length, seed, period=12, level=10.0):
 REAL = seasonal(8, 80, 0)
 
 
+@pytest.mark.slow
 def test_a_series_follows_from_its_seed_whatever_n_is(decoder):
     for options in ({"like": make_frame(REAL)}, {}):
         many = generate(20, 50, model=decoder, **options)
