@@ -17,9 +17,9 @@ import torch
 
 from tsar.model.config import flops_per_token, num_parameters
 from tsar.model.decoder import Decoder
-from tsar.training.batches import corrupt_windows
 from tsar.training.config import Recipe, load_recipe
 from tsar.training.corpus import load_corpus
+from tsar.training.corrupt import corrupt
 from tsar.training.objectives import NextPatches
 from tsar.training.optim import clip_gradients, make_optimizer
 from tsar.training.sampler import BlockSampler, Pool
@@ -58,7 +58,10 @@ def measure_step(recipe: Recipe, sampler: BlockSampler, ceiling: float, device: 
         counter = itertools.count()
         making = seconds(lambda: pool.batch(next(counter), shape.rows, length), 9, device)  # noqa: B023
         windows = pool.batch(next(counter), shape.rows, length)
-        visible = corrupt_windows(recipe, shape, windows, sampler.generator(0, 1))
+        visible = corrupt(
+            torch.isfinite(windows), shape.context_length, recipe.model.patch_length, recipe.corrupt,
+            sampler.generator(0, 1), cut=shape.cut,
+        )  # fmt: skip
         objective = NextPatches(Decoder(recipe.model)).to(device)
         optimizer = make_optimizer(objective, recipe.optim)
         call = torch.compile(objective, dynamic=False) if recipe.train.compile else objective

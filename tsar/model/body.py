@@ -56,7 +56,7 @@ class LanguageBody(nn.Module):
         self.path, self.trains = Path(config.body), config.body_trains
         self.patch_length = config.patch_length
         self._known: dict[str, Any] = {}  # the language model, out of sight of state_dict and the optimizer
-        self.lm_config = self._read_config()
+        self.lm_config = self._load("AutoConfig")
         width = int(self.lm_config.hidden_size)
         self.enter: nn.Module = (
             nn.Linear(config.d_model, width)
@@ -160,9 +160,6 @@ class LanguageBody(nn.Module):
             raise ModelError(
                 f"The language model at {self.path} cannot be read: {reason}", code="model.bad_body"
             ) from error
-
-    def _read_config(self) -> Any:
-        return self._load("AutoConfig")
 
     def _trained_shapes(self) -> dict[str, torch.Size]:
         if not self.trains:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
 
 from tsar.training.config import Recipe, Shape
 from tsar.training.corpus import load_corpus
-from tsar.training.corrupt import corrupt
 from tsar.training.couple import couple
 from tsar.training.sampler import CORRUPTION, COUPLING, BlockSampler, Pool
 from tsar.training.views import View, make_view
@@ -97,11 +95,3 @@ def _weights(recipe: Recipe, step: int) -> np.ndarray[tuple[int], np.dtype[np.fl
     moved = min(step / recipe.train.curriculum, 1.0) if recipe.train.curriculum else 1.0
     weights: np.ndarray[tuple[int], np.dtype[np.float64]] = first + moved * (np.array(final) - first)
     return weights
-
-
-def corrupt_windows(recipe: Recipe, shape: Shape, windows: Tensor, generator: Generator) -> Tensor:
-    """Draw what may be seen of a batch."""
-    return corrupt(
-        torch.isfinite(windows), shape.context_length, recipe.model.patch_length, recipe.corrupt, generator,
-        cut=shape.cut,
-    )  # fmt: skip

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tsar.training.objectives.next_patches import NextPatches
-from tsar.training.objectives.windows import MIN_HISTORY
+from tsar.training.objectives.windows import targets_in_z
 from tsar.training.views import Extra
 
 
@@ -25,10 +25,8 @@ class Direct(NextPatches):
         context = windows.shape[1] - self.decoder.config.output_length
         tokens = self.decoder.tokenizer.encode(windows[:, :context], visible[:, :context])
         law = self.decoder.law(tokens, last=1)
-        state = tokens.state.at(slice(-1, None))
         targets = windows[:, None, context:]
-        valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
-        z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
+        z, valid = targets_in_z(targets, tokens.state.at(slice(-1, None)))
         error = torch.where(valid, law.loss(z), 0.0).sum((1, 2))
         loss: Tensor = error / (valid.sum((1, 2)).clamp_min(1) * targets.shape[-1]).sqrt()
         return loss

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tsar.model.decoder import Decoder
-from tsar.training.objectives.windows import MIN_HISTORY
+from tsar.training.objectives.windows import targets_in_z
 from tsar.training.views import Extra
 
 
@@ -44,9 +44,8 @@ class HiddenPoints(nn.Module):
         law = self.decoder.law(tokens)
         targets = windows.view(len(windows), -1, config.patch_length)
         hidden = ~visible.view(len(visible), -1, config.patch_length)
-        state = tokens.state
-        valid = hidden & torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
-        z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
+        z, valid = targets_in_z(targets, tokens.state)
+        valid &= hidden
         error = torch.where(valid, law.loss(z), 0.0).sum((1, 2))
         count = valid.sum((1, 2)).clamp_min(1)
         loss: Tensor = error / (count * context).sqrt()

@@ -9,7 +9,7 @@ from tsar.errors import RecipeError
 from tsar.heads import Law
 from tsar.model.decoder import Decoder
 from tsar.model.modes import MIDDLE
-from tsar.training.objectives.windows import MIN_HISTORY, Encoded, encode_inputs, encode_view
+from tsar.training.objectives.windows import Encoded, encode_inputs, encode_view, targets_in_z
 from tsar.training.views import Extra
 
 
@@ -87,12 +87,11 @@ class NextPatches(nn.Module):
         law = self.decoder.law(tokens)
         targets = encoded.windows[:, config.patch_length :].unfold(1, config.output_length, config.patch_length)
         state = tokens.state
-        valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
+        z, valid = targets_in_z(targets, state)
         if encoded.roles is not None:
             valid &= self._follows(encoded.roles)
         if self.reach is not None:
             valid[..., self.reach :] = False
-        z = state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1)))
         error = law.loss(z)
         if self.z_loss:
             error = error + self.z_loss * log_normalizer(law).square()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tsar.model.decoder import Decoder
+from tsar.scaling import ScaleState
 from tsar.tokenizers.patch import Tokens
 from tsar.training.couple import group_rows
 from tsar.training.views import Extra
@@ -67,6 +68,12 @@ def encode_inputs(decoder: Decoder, inputs: Tensor, visible: Tensor, roles: Tens
         modes = roles[:, ahead : ahead + context : config.patch_length]
         return replace(tokens, mask=None, modes=modes)
     return replace(tokens, mask=None)
+
+
+def targets_in_z(targets: Tensor, state: ScaleState) -> tuple[Tensor, Tensor]:
+    """Targets (B, T, K) in z of their tokens, 0 where not usable, and which are: known, after enough history."""
+    valid = torch.isfinite(targets) & ((state.scale > 0) & (state.count >= MIN_HISTORY)).unsqueeze(-1)
+    return state.normalize(torch.where(valid, targets, state.loc.unsqueeze(-1))), valid
 
 
 def move_padding_right(windows: Tensor, visible: Tensor, patch_length: int) -> tuple[Tensor, Tensor]:
