@@ -92,6 +92,7 @@ def explain(
     validate_options(forecaster)
     inference = replace(forecaster._inference(), ensemble=None, follow_period=False)
     panel = forecaster._fitted_panel() if df is None else forecaster._panel(df)
+    inference = inference.at(panel.freq)
     _validate(segments, blocks, panel)
     steps = forecaster._horizon(panel, prediction_length)
     horizon = forecaster.gap + steps

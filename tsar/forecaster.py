@@ -425,7 +425,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         self.panel_, self.bound_columns_ = panel, bounds
         self.n_features_in_ = 1
         if panel.covariates is not None:
-            self.covariate_effect_ = self._learn_covariates(panel, panel.covariates, self._inference())
+            self.covariate_effect_ = self._learn_covariates(panel, panel.covariates, self._inference().at(panel.freq))
 
     def _distribution(
         self, df: Any, prediction_length: int | None, future_df: Any, constraints: Any, examples: Any = None,
@@ -438,12 +438,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         horizon = self.gap + self._horizon(panel, prediction_length)
         future = self._future(panel, future_df, horizon)
         shown = None if examples is None else self._panel(examples)
-        adapted = self._adapted(inference, panel, horizon, adapt_steps)
+        adapted = self._adapted(inference.at(panel.freq), panel, horizon, adapt_steps)
         quantiles = forecast_channels(  # -> windows -> tokens -> model -> distribution
             adapted, panel, horizon, self._num_targets(), self.channel_adapter, examples=shown, neighbours=neighbours,
             adapter=getattr(self, "channel_adapter_", None), seed=self.random_state or 0,
         )  # fmt: skip
-        quantiles = self._follow_covariates(panel, quantiles, future, inference)[:, self.gap :]
+        quantiles = self._follow_covariates(panel, quantiles, future, inference.at(panel.freq))[:, self.gap :]
         warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]), stacklevel=_CALLER_OF_PREDICT)
         forecast = Forecast(
             quantiles, np.asarray(inference.model.config.quantile_levels), self._lower_bound(panel),
@@ -488,7 +488,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _tune(self, panel: Panel, validation: Panel | None) -> None:
         from tsar.training.tune_config import FineTuneConfig
 
-        base = self.released_decoder()
+        base = self.released_decoder().at_frequency(panel.freq)
         tuned = tune(
             base, panel, validation, mode=self.mode, config=FineTuneConfig.of(self.fine_tune),
             prediction_length=self._horizon(panel, None), season_length=season_length(panel.freq),

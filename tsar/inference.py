@@ -43,6 +43,10 @@ class Inference:
     ensemble: str | None = None
     num_channels: int = 1
 
+    def at(self, freq: str | int | None) -> Inference:
+        """Return this for series of a frequency, for models that are told it (``config.freq_token``)."""
+        return replace(self, model=self.model.at_frequency(freq))
+
     def decode(
         self,
         values: FloatArray,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.corpus_files import write_corpus, write_shard
 from tsar.errors import CorpusError
+from tsar.freq import RESOLUTIONS
 from tsar.training.coding import choose_grid, code_series, decode
 from tsar.training.corpus import AGGREGATION, Corpus, load_corpus
 from tsar.training.forbidden import FORBIDDEN_SERIES
@@ -149,8 +150,9 @@ def test_validation_windows_come_equally_from_every_source() -> None:
     corpus = Corpus.from_arrays(
         [("a", "h", np.arange(100.0)), ("b", "D", np.arange(5000.0)), ("c", "YE", np.arange(40.0))]
     )
-    windows, source = corpus.validation_windows(7, 48, seed=1)
+    windows, source, known = corpus.validation_windows(7, 48, seed=1)
     assert windows.shape == (21, 48)
+    assert set(known[source == 2].tolist()) == {RESOLUTIONS.index("yearly")}
     assert torch.bincount(source).tolist() == [7, 7, 7]
 
 
@@ -310,6 +312,6 @@ def test_a_few_series_do_not_fill_the_batch() -> None:
 @pytest.mark.needs_corpus
 def test_real_validation_series_give_windows_of_every_large_source(corpus_folder: Path) -> None:
     corpus = load_corpus(corpus_folder, split="validation")
-    windows, source = corpus.validation_windows(4, 256, seed=0)
+    windows, source, _ = corpus.validation_windows(4, 256, seed=0)
     assert len(source.unique()) >= 40
     assert (torch.isfinite(windows).sum(1) > 0).float().mean() > 0.97

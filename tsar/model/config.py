@@ -78,6 +78,9 @@ class ModelConfig:
         The layers of the trunk, names in `tsar.model.blocks.BLOCKS`, taken in turn until there are `num_layers`.
     feed_forward
         The position-wise half of a block, a name in `tsar.model.blocks.FEED_FORWARDS`.
+    patch_splits
+        In how many parts each token is split inside a ``"mixer"`` layer, taken in turn like `blocks`, see
+        `tsar.model.blocks.mixer`; empty for none.
     state_size
         Order of a state-space layer, and number of frequencies of a Fourier layer.
     num_experts, experts_per_token
@@ -103,6 +106,8 @@ class ModelConfig:
         Prompts of which the best stand in front of a window; 0 for none. It needs a body.
     modes
         Whether each token carries the learned vector of its role, see `tsar.model.modes`: for mixtures of objectives.
+    freq_token
+        Whether each token carries the learned vector of the frequency's resolution, see `tsar.model.frequency`.
     rope_base
         Base of the rotary position code.
     norm_eps
@@ -145,6 +150,8 @@ class ModelConfig:
     body_trains: tuple[str, ...] = ()
     prompt_pool: int = 0
     modes: bool = False
+    freq_token: bool = False
+    patch_splits: tuple[int, ...] = ()
     num_bins: int = 4096
     token_lags: int = 1
     num_samples: int = 20
@@ -156,7 +163,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "quantile_levels", tuple(float(level) for level in self.quantile_levels))
         object.__setattr__(self, "blocks", tuple(self.blocks))
-        for name in ("body_trains", "horizons", "stages"):
+        for name in ("body_trains", "horizons", "stages", "patch_splits"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         problem = self._problem()
         if problem:
@@ -189,7 +196,7 @@ class ModelConfig:
         problem = None if self.is_plain else self._unknown_part()
         if problem:
             return problem
-        for name in ("period", "modes", "qk_norm"):
+        for name in ("period", "modes", "freq_token", "qk_norm"):
             if getattr(self, name) not in (True, False):
                 return f"{name} must be true or false, got {getattr(self, name)!r}"
         for name in ("rope_base", "norm_eps", "temperature"):
@@ -234,8 +241,8 @@ class ModelConfig:
         return self._misfit() or (self._vocabulary_problem() if self.has_vocabulary else None)
 
     def _vocabulary_problem(self) -> str | None:
-        if self.head != "categorical" or self.body or self.period or self.modes:
-            return f'tokenizer {self.tokenizer} needs head="categorical", and no body, period or modes'
+        if self.head != "categorical" or self.body or self.period or self.modes or self.freq_token:
+            return f'tokenizer {self.tokenizer} needs head="categorical", and no body, period, modes or freq_token'
         if (self.patch_length, self.output_length, self.scaling, self.attention) != (1, 1, "window", "causal"):
             return f"tokenizer {self.tokenizer} needs patch_length=1, output_length=1, window scaling, causal attention"
         return "num_bins must be at least 2" if self.num_bins < 2 else None
@@ -259,6 +266,10 @@ class ModelConfig:
             return f'highway must be at most patch_length ({self.patch_length}), with head="quantile"'
         if self.stages and (self.attention != "causal" or self.body):
             return 'stages need attention="causal" and no body'
+        if self.patch_splits and self.blocks != ("mixer",):
+            return 'patch_splits need blocks of ["mixer"]'
+        if not all(_is_split(split, self.d_model, self.d_ff, self.head_dim) for split in self.patch_splits):
+            return f"patch_splits must divide d_model, d_ff and head_dim (and leave it even), got {self.patch_splits}"
         if self.stages and "channel" in self.blocks:
             return "stages do not know which windows are channels of one item"
         if self.stages and not _is_descent(self.stages):
@@ -269,7 +280,8 @@ class ModelConfig:
     def is_plain(self) -> bool:
         """Whether every part is the usual one, so that sizes follow from a formula."""
         has_body = bool(self.body or self.prompt_pool or self.body_trains or self.body_sentence)
-        has_extra = bool(self.horizons or self.highway or self.stages or self.modes)
+        has_extra = bool(self.horizons or self.highway or self.stages or self.modes or self.freq_token)
+        has_extra = has_extra or bool(self.patch_splits)
         parts = (self.head, self.tokenizer, self.blocks, self.feed_forward, self.position)
         return parts == ("quantile", "patch", ("attention",), "swiglu", "rotary") and not has_body and not has_extra
 
@@ -298,7 +310,8 @@ class ModelConfig:
         """Return the config as plain JSON types, with its ``format_version``."""
         return {"format_version": FORMAT_VERSION, **asdict(self), "quantile_levels": list(self.quantile_levels),
                 "blocks": list(self.blocks), "body_trains": list(self.body_trains),
-                "horizons": list(self.horizons), "stages": list(self.stages)}  # fmt: skip
+                "horizons": list(self.horizons), "stages": list(self.stages),
+                "patch_splits": list(self.patch_splits)}  # fmt: skip
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
@@ -326,6 +339,13 @@ class ModelConfig:
             if isinstance(error, ModelError):
                 raise
             raise ModelError(f"The model config is not usable: {error}.", code="model.bad_config") from error
+
+
+def _is_split(split: object, *widths: int) -> bool:
+    """Whether a whole number divides all widths, the last into an even one."""
+    if not isinstance(split, int) or isinstance(split, bool) or split < 1:
+        return False
+    return all(width % split == 0 for width in widths) and widths[-1] // split % 2 == 0
 
 
 def _is_ladder(horizons: tuple[int, ...], top: int) -> bool:

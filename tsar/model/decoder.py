@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from tsar.freq.resolution import resolution
 from tsar.heads import HEADS, Head, Law
 from tsar.heads.categorical import CategoricalHead
 from tsar.heads.highway import Highway
@@ -16,6 +18,7 @@ from tsar.model.blocks import BLOCKS
 from tsar.model.body import LanguageBody
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
+from tsar.model.frequency import FrequencyVectors
 from tsar.model.ids import IdEmbedding
 from tsar.model.layers import PatchEmbedding, RMSNorm, rotary_table
 from tsar.model.modes import ModeVectors
@@ -57,6 +60,8 @@ class Decoder(nn.Module):
         num_layers = 0 if config.body else config.num_layers
         names = (config.blocks[number % len(config.blocks)] for number in range(num_layers))
         self.modes = ModeVectors(config.d_model) if config.modes else None
+        self.frequencies = FrequencyVectors(config.d_model) if config.freq_token else None
+        self.frequency = 0  # the resolution where tokens do not say theirs, see `at_frequency`
         self.blocks = nn.ModuleList(BLOCKS[name](config, number) for number, name in enumerate(names))
         self.norm = RMSNorm(config.d_model, config.norm_eps)
         classes = self.vocabulary.vocabulary_size if config.has_vocabulary else config.num_components
@@ -96,6 +101,14 @@ class Decoder(nn.Module):
         remade = self.body is not None or bool(self.config.horizons or self.config.stages)
         causal = self.config.scaling == "causal" and not remade
         return causal and all(block.can_cache for block in self.blocks)
+
+    def at_frequency(self, freq: str | int | None) -> Decoder:
+        """Return this model for series of a frequency, on the same weights: itself unless ``config.freq_token``."""
+        if self.frequencies is None:
+            return self
+        told = copy.copy(self)
+        told.frequency = resolution(freq)
+        return told
 
     def statistics(self) -> dict[str, Any]:
         """Figures of the parts that have ``statistics()``: the mean over them of a number, a list of all else."""
@@ -170,9 +183,13 @@ class Decoder(nn.Module):
         if cache is not None:
             everything = torch.ones_like(patches[..., 0], dtype=torch.bool)
             key_mask = cache.extend_mask(everything if key_mask is None else key_mask)
+        x = self.embedding(patches).to(dtype)  # under autocast too, the residual stream keeps full precision
+        if self.modes is not None:
+            x = x + self.modes(tokens.modes)
+        if self.frequencies is not None:
+            x = x + self.frequencies(self.frequency if tokens.frequency is None else tokens.frequency)
         if self.stages is not None:
-            entered = self.embedding(patches).to(patches.dtype)
-            staged: Tensor = self.norm(self.stages(entered, self.blocks, key_mask, states)[:, -(last or 0) :])
+            staged: Tensor = self.norm(self.stages(x, self.blocks, key_mask, states)[:, -(last or 0) :])
             return staged
         mask = None if key_mask is None else attention_mask(key_mask, patches.shape[1])
         if positions is None:
@@ -180,9 +197,6 @@ class Decoder(nn.Module):
         if self.config.position == "none":
             positions = torch.zeros_like(positions)
         rotary = rotary_table(positions, self.config.head_dim, self.config.rope_base)
-        x = self.embedding(patches).to(dtype)  # under autocast too, the residual stream keeps full precision
-        if self.modes is not None:
-            x = x + self.modes(tokens.modes)
         for index, block in enumerate(self.blocks):
             if states is not None:
                 states.append(x)

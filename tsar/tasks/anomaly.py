@@ -104,7 +104,7 @@ def detect_anomalies(
     if decoder.config.task != "forecast":
         raise ModelError(f"{model!r} fills gaps; anomalies need a model that forecasts.", code="model.wrong_task")
     panel = normalize_frame(df, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq)
-    quantiles = rolling_quantiles(decoder, panel.values, panel.offsets)
+    quantiles = rolling_quantiles(decoder.at_frequency(panel.freq), panel.values, panel.offsets)
     law = Forecast(quantiles[:, None], np.asarray(decoder.config.quantile_levels))
     floors = _running_deviation(panel.values, panel.offsets) * _LEAST_SPREAD
     signed = normal_scores(panel.values, quantiles, np.asarray(decoder.config.quantile_levels), floors)

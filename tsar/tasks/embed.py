@@ -96,6 +96,7 @@ def embed(
         panel = normalize_frame(
             data, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq
         )  # fmt: skip
+        decoder = decoder.at_frequency(panel.freq)
         series = [row[None] for row in np.split(panel.values, panel.offsets[1:-1])]
     else:
         series = as_series(data)

@@ -104,7 +104,7 @@ def impute(
     if decoder.config.task == "infill" and sides != "both":
         raise OptionError("A model that fills gaps sees both sides: sides must be 'both'.", code="option.invalid")
     panel = normalize_frame(df, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq)
-    quantiles = fill_quantiles(decoder, panel.values, panel.offsets, sides=sides)
+    quantiles = fill_quantiles(decoder.at_frequency(panel.freq), panel.values, panel.offsets, sides=sides)
     missing = np.isnan(panel.values)
     bound = _lower_bound(panel.values, panel.offsets, non_negative)
     law = Forecast(quantiles[:, None], np.asarray(decoder.config.quantile_levels), bound)

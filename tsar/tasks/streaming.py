@@ -100,7 +100,7 @@ class StreamingForecaster:
         return self
 
     def _start(self, panel: Panel, parts: list[FloatArray], never_negative: list[bool]) -> None:
-        decoder = load_model(self.model, "cpu")
+        decoder = load_model(self.model, "cpu").at_frequency(panel.freq)
         config = decoder.config
         if config.task != "forecast" or config.period or config.tokenizer != "patch" or not decoder.can_cache:
             raise ModelError(

@@ -32,6 +32,8 @@ class Tokens:
         (B, T) int64, the role of each token (`tsar.model.modes`); None: all forecast.
     group
         (B,) windows with the same number are channels of one item, at the same times; None: every window stands alone.
+    frequency
+        (B,) int64, the resolution of each window (`tsar.freq.resolution`); None: what the decoder says.
     """
 
     patches: Tensor
@@ -40,6 +42,7 @@ class Tokens:
     anchor: Tensor | None = None
     modes: Tensor | None = None
     group: Tensor | None = None
+    frequency: Tensor | None = None
 
     def after(self, num_tokens: int) -> Tokens:
         """Return the tokens after the first `num_tokens`."""
@@ -47,7 +50,7 @@ class Tokens:
         mask = None if self.mask is None else self.mask[:, rest]
         anchor = None if self.anchor is None else self.anchor[:, rest]
         modes = None if self.modes is None else self.modes[:, rest]
-        return Tokens(self.patches[:, rest], mask, self.state.at(rest), anchor, modes, self.group)
+        return Tokens(self.patches[:, rest], mask, self.state.at(rest), anchor, modes, self.group, self.frequency)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from tsar.training.config import Recipe, Shape
 from tsar.training.corpus import load_corpus
 from tsar.training.couple import couple
 from tsar.training.sampler import CORRUPTION, COUPLING, BlockSampler, Pool
-from tsar.training.views import View, make_view
+from tsar.training.views import Extra, View, make_view
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,9 @@ class Batches:
             self.pool.sampler.generator(step, CORRUPTION), cut=shape.cut, step=step, modes=recipe.model.modes,
             twice=self.twice,
         )  # fmt: skip
+        if recipe.model.freq_token:
+            known = self.pool.resolutions(step, shape.rows)
+            view = replace(view, extra=replace(view.extra or Extra(), frequency=known))
         mine = view.take(slice(self.process, None, self.num_processes))
         parts = recipe.train.accumulate
         return [mine] if parts == 1 else [mine.take(slice(part, None, parts)) for part in range(parts)]

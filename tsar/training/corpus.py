@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from tsar.errors import CorpusError
+from tsar.freq.resolution import resolution
 from tsar.training.forbidden import refuse_forbidden
 from tsar.training.manifest import balanced_weights, frequency_class, load_manifest, manifest_weights
 from tsar.training.mapped import is_mapped, read_mapped
@@ -319,17 +320,24 @@ class Corpus:
             (rows, length) float32, right-aligned; NaN where no value, or fewer than half of an aggregated run, is
             known, and left of the series' start.
         """
-        dice = torch.rand(4, rows, generator=generator, device=self.sums.device, dtype=torch.float64)
-        series = self._series_at(dice[0] * self.draws[-1])
-        return self._windows(series, dice[1:], length)
+        series, dice = self._draw(rows, generator)
+        return self._windows(series, dice, length)
 
-    def validation_windows(self, count_per_source: int, length: int, seed: int) -> tuple[Tensor, Tensor]:
+    def sample_resolutions(self, rows: int, generator: Generator) -> Tensor:
+        """Return the resolution (rows,) int64 of each window that `sample` draws from the same state of a generator.
+
+        See `tsar.freq.resolution`; that of the aggregated series.
+        """
+        series, dice = self._draw(rows, generator)
+        return self._resolutions(series, dice)
+
+    def validation_windows(self, count_per_source: int, length: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw the same number of windows from every source that has series.
 
         Returns
         -------
         tuple of Tensor
-            Windows (N, length) as `sample` makes them, and the source (N,) int64 of each.
+            Windows (N, length) as `sample` makes them, and the source and the resolution (N,) int64 of each.
         """
         device = self.sums.device
         generator = Generator(device).manual_seed(seed)
@@ -337,7 +345,18 @@ class Corpus:
         dice = torch.rand(4, len(present), generator=generator, device=device, dtype=torch.float64)
         before = self.source_weights.cumsum(0) - self.source_weights
         series = self._series_at(before[present] + dice[0] * self.source_weights[present])
-        return self._windows(series, dice[1:], length), self.source[series]
+        return self._windows(series, dice[1:], length), self.source[series], self._resolutions(series, dice[1:])
+
+    def _draw(self, rows: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Draw series (rows,), and what decides of their windows (3, rows)."""
+        dice = torch.rand(4, rows, generator=generator, device=self.sums.device, dtype=torch.float64)
+        return self._series_at(dice[0] * self.draws[-1]), dice[1:]
+
+    def _resolutions(self, series: Tensor, dice: Tensor) -> Tensor:
+        size = self.offsets[series + 1] - self.offsets[series]
+        factors = self._draw_factor(series, size, dice[0]).tolist()
+        numbers = [resolution(self.freqs[one], factor) for one, factor in zip(series.tolist(), factors, strict=True)]
+        return torch.tensor(numbers, dtype=torch.int64, device=series.device)
 
     def _series_at(self, place: Tensor) -> Tensor:
         return torch.searchsorted(self.draws, place, right=True).clamp_max(self.num_series - 1)

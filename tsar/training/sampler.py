@@ -120,6 +120,15 @@ class BlockSampler:
         dice.integers(1 << 62)  # as `block` draws it
         return self._origin(dice)
 
+    def resolutions(self, index: int) -> Tensor:
+        """Return the resolution (block_size,) int64 of each window of block `index`; 0 for synthetic ones."""
+        dice = np.random.default_rng([self.seed, index])
+        generator = Generator(self.device).manual_seed(int(dice.integers(1 << 62)))  # as `block` draws it
+        corpus = {CORPUS: self.corpus, REPLAY: self.replay}.get(self._origin(dice))
+        if corpus is None:
+            return torch.zeros(self.config.block_size, dtype=torch.int64, device=self.device)
+        return corpus.sample_resolutions(self.config.block_size, generator)
+
     def generator(self, index: int, purpose: int) -> Generator:
         """Return a generator for what is drawn at step `index` besides series; `purpose` > 0 tells for what."""
         dice = np.random.default_rng([self.seed, index, purpose])
@@ -158,6 +167,7 @@ class Pool:
         self.ahead: dict[int, Future[Tensor]] = {}
         self.windows = torch.empty(config.pool, config.block_size, length, device=sampler.device)
         self.held = [-1] * config.pool
+        self.known: dict[int, Tensor] = {}  # resolutions of blocks
 
     def batch(self, step: int, rows: int, length: int) -> Tensor:
         """Return the windows (rows, length) of a step, from the blocks step * fresh … step * fresh + pool - 1."""
@@ -177,12 +187,26 @@ class Pool:
 
     def origins(self, step: int, rows: int) -> list[str]:
         """Return where each of the windows that `batch` gives comes from."""
+        _, blocks = self._places(step, rows)
+        names = {block: self.sampler.origin(block) for block in set(blocks)}
+        return [names[block] for block in blocks]
+
+    def resolutions(self, step: int, rows: int) -> Tensor:
+        """Return the resolution (rows,) int64 of each of the windows that `batch` gives."""
+        place, blocks = self._places(step, rows)
+        self.known = {block: self._resolutions_of(block) for block in sorted(set(blocks))}
+        within = (place % self.sampler.config.block_size).tolist()
+        return torch.stack([self.known[block][row] for block, row in zip(blocks, within, strict=True)])
+
+    def _places(self, step: int, rows: int) -> tuple[Tensor, list[int]]:
+        """Return where in the pool the windows of a step stand, and the number of the block of each."""
         config = self.sampler.config
         generator = self.sampler.generator(step, BATCH)
         place = torch.randint(config.pool * config.block_size, (rows,), generator=generator, device=self.windows.device)
-        blocks = (step * config.fresh + place // config.block_size).tolist()
-        names = {block: self.sampler.origin(block) for block in set(blocks)}
-        return [names[block] for block in blocks]
+        return place, (step * config.fresh + place // config.block_size).tolist()
+
+    def _resolutions_of(self, block: int) -> Tensor:
+        return self.known[block] if block in self.known else self.sampler.resolutions(block)
 
     def close(self) -> None:
         """Let the threads go; blocks ordered ahead are forgotten."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +15,7 @@ from tsar.training.corrupt import corrupt
 from tsar.training.objectives import make_objective
 from tsar.training.objectives.mixture import needs_two_views
 from tsar.training.synth import DEFAULT_WEIGHTS, make_series
-from tsar.training.views import make_view
+from tsar.training.views import Extra, make_view
 
 if TYPE_CHECKING:
     from tsar.training.config import Recipe
@@ -36,6 +36,8 @@ class Validation:
         (N,) index into `names`.
     names
         Sources; synthetic families begin with ``synth:``.
+    resolution
+        (N,) int64, see `tsar.freq.resolution`.
     last
         The newest losses.
     """
@@ -43,6 +45,7 @@ class Validation:
     windows: Tensor | None
     source: Tensor
     names: list[str]
+    resolution: Tensor = field(default_factory=lambda: torch.empty(0))
     last: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -52,19 +55,21 @@ class Validation:
         if not count:
             return cls(None, torch.empty(0), [])
         length = max(shape.context_length for shape in recipe.shapes) + recipe.model.output_length
-        parts, sources, names = [], [], []
+        parts, sources, names, resolutions = [], [], [], []
         if recipe.corpus:
             held_back = load_corpus(recipe.corpus, split="validation", device=device)
-            windows, source = held_back.validation_windows(count, length, SEED)
+            windows, source, known = held_back.validation_windows(count, length, SEED)
             parts.append(windows)
             sources.append(source)
+            resolutions.append(known)
             names += list(held_back.source_names)
         for family in DEFAULT_WEIGHTS:
             generator = torch.Generator(device).manual_seed(SEED)
             parts.append(make_series(family, count, length, generator))
             sources.append(torch.full((count,), len(names), device=device))
+            resolutions.append(torch.zeros(count, dtype=torch.int64, device=device))
             names.append(f"synth:{family}")
-        return cls(standardize(torch.cat(parts)), torch.cat(sources), names)
+        return cls(standardize(torch.cat(parts)), torch.cat(sources), names, torch.cat(resolutions))
 
     @torch.no_grad()
     def run(self, recipe: Recipe, weights: dict[str, Tensor]) -> dict[str, Any]:
@@ -81,7 +86,8 @@ class Validation:
         twice = needs_two_views(objective)
         losses = []
         generator = torch.Generator(device).manual_seed(SEED)
-        for part in torch.split(self.windows, ROWS):
+        for part, known in zip(torch.split(self.windows, ROWS), torch.split(self.resolution, ROWS), strict=True):
+            told = Extra(frequency=known) if recipe.model.freq_token else None
             visible = torch.isfinite(part)
             context = part.shape[1] - recipe.model.output_length
             visible[:, context:] = False
@@ -89,11 +95,12 @@ class Validation:
                 view = make_view(
                     part, context, recipe.model.patch_length, recipe.corrupt, generator, cut=0.0, twice=True
                 )
-                losses.append(objective(view.windows, view.visible, extra=view.extra))
+                extra = view.extra if told is None else replace(view.extra or told, frequency=known)
+                losses.append(objective(view.windows, view.visible, extra=extra))
                 continue
             if recipe.model.task == "infill":
                 visible = corrupt(visible, context, recipe.model.patch_length, recipe.corrupt, generator, cut=0.0)
-            losses.append(objective(part, visible))
+            losses.append(objective(part, visible) if told is None else objective(part, visible, extra=told))
         loss = torch.cat(losses)
         total = torch.zeros(len(self.names), device=device).index_add_(0, self.source, loss)
         count = torch.zeros(len(self.names), device=device).index_add_(0, self.source, torch.ones_like(loss))

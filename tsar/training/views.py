@@ -25,6 +25,8 @@ class Extra:
         (B, T) bool, patches that the model's own median replaces.
     other_visible, other_inputs
         (B, L + F) each, a second view of the same windows.
+    frequency
+        (B,) int64, the resolution of each window (`tsar.freq.resolution`).
     """
 
     inputs: Tensor | None = None
@@ -32,6 +34,7 @@ class Extra:
     fed: Tensor | None = None
     other_visible: Tensor | None = None
     other_inputs: Tensor | None = None
+    frequency: Tensor | None = None
 
     def take(self, rows: slice) -> Extra:
         """Return those rows."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,6 +56,46 @@ class TokenMixer(nn.Module):
 
 
 class MixerBlock(MixingBlock):
-    """A perceptron across tokens, then a feed-forward layer."""
+    """A perceptron across tokens, then a feed-forward layer.
+
+    With ``config.patch_splits`` a layer splits each token into so many neighbours of a fraction of the width, works on
+    these, and joins them again: the adaptive patching of Tiny Time Mixers (section 3.1), by which some layers see finer
+    patches than others.
+    """
 
     mixer_kind = TokenMixer
+
+    def __init__(self, config: ModelConfig, number: int = 0) -> None:
+        self.splits = config.patch_splits[number % len(config.patch_splits)] if config.patch_splits else 1
+        super().__init__(_split(config, self.splits), number)
+        self.can_cache = self.splits == 1  # a cache counts whole tokens
+
+    def forward(
+        self,
+        x_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: LayerCache | None,
+        last: int | None = None,
+        tokens: Tokens | None = None,
+    ) -> Tensor:
+        """Return the residual stream after this block, (B, T or `last`, D)."""
+        if self.splits == 1:
+            return super().forward(x_BTD, rotary, mask, cache, last, tokens)
+        batch, num_tokens, width = x_BTD.shape
+        parts = x_BTD.reshape(batch, num_tokens * self.splits, width // self.splits)
+        if tokens is not None and tokens.mask is not None:
+            tokens = replace(tokens, mask=tokens.mask.repeat_interleave(self.splits, 1))
+        asked = None if last is None else last * self.splits
+        after = super().forward(parts, rotary, mask, cache, asked, tokens)
+        return after.reshape(batch, -1, width)
+
+
+def _split(config: ModelConfig, splits: int) -> ModelConfig:
+    """Sizes of a layer for parts of tokens: as many times as many, a fraction as wide."""
+    if splits == 1:
+        return config
+    return replace(
+        config, d_model=config.d_model // splits, d_ff=config.d_ff // splits, head_dim=config.head_dim // splits,
+        context_length=config.context_length * splits, max_span=config.max_span * splits, patch_splits=(),
+    )  # fmt: skip

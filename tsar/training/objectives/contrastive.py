@@ -46,8 +46,8 @@ class Contrastive(nn.Module):
                 hint="Draw them with tsar.training.views.make_view(..., twice=True).",
             )
         roles = extra.roles
-        one = self._pooled(windows, visible, Extra(extra.inputs, roles))
-        other = self._pooled(windows, extra.other_visible, Extra(extra.other_inputs, roles))
+        one = self._pooled(windows, visible, Extra(extra.inputs, roles, frequency=extra.frequency))
+        other = self._pooled(windows, extra.other_visible, Extra(extra.other_inputs, roles, frequency=extra.frequency))
         likeness = one @ other.T / self.temperature
         same = torch.arange(len(windows), device=windows.device)
         both = F.cross_entropy(likeness, same, reduction="none"), F.cross_entropy(likeness.T, same, reduction="none")

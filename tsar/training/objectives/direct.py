@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tsar.training.objectives.next_patches import NextPatches
-from tsar.training.objectives.windows import targets_in_z
+from tsar.training.objectives.windows import targets_in_z, tell_frequency
 from tsar.training.views import Extra
 
 
@@ -23,7 +23,7 @@ class Direct(NextPatches):
     ) -> Tensor:
         """Return the loss (B,) of each window; arguments as of `NextPatches`, no teacher, inputs as they are."""
         context = windows.shape[1] - self.decoder.config.output_length
-        tokens = self.decoder.tokenizer.encode(windows[:, :context], visible[:, :context])
+        tokens = tell_frequency(self.decoder.tokenizer.encode(windows[:, :context], visible[:, :context]), extra)
         law = self.decoder.law(tokens, last=1)
         targets = windows[:, None, context:]
         z, valid = targets_in_z(targets, tokens.state.at(slice(-1, None)))

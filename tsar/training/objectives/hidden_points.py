@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tsar.model.decoder import Decoder
-from tsar.training.objectives.windows import targets_in_z
+from tsar.training.objectives.windows import targets_in_z, tell_frequency
 from tsar.training.views import Extra
 
 
@@ -38,7 +38,7 @@ class HiddenPoints(nn.Module):
         context = windows.shape[1] - config.output_length
         windows, visible = windows[:, :context], visible[:, :context]
         inputs = windows if extra is None or extra.inputs is None else extra.inputs[:, :context]
-        tokens = self.encode(inputs, visible)
+        tokens = tell_frequency(self.encode(inputs, visible), extra)
         if extra is not None and extra.roles is not None:
             tokens = replace(tokens, modes=extra.roles[:, : context : config.patch_length])
         law = self.decoder.law(tokens)

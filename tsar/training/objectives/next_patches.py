@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -118,6 +120,7 @@ class NextPatches(nn.Module):
         read = inputs[:, :context].view(shape)
         inputs[:, :context] = torch.where(usable.unsqueeze(-1), said, read).flatten(1)
         tokens = encode_inputs(self.decoder, inputs, encoded.visible, encoded.roles)
+        tokens = replace(tokens, frequency=encoded.tokens.frequency)
         return Encoded(tokens, encoded.windows, encoded.visible, inputs, encoded.roles, encoded.history)
 
     def _follows(self, roles: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def encode_view(decoder: Decoder, windows: Tensor, visible: Tensor, extra: Extra
     visible = visible.gather(1, source) & inside
     roles = extra.roles.gather(1, source) if extra is not None and extra.roles is not None else None
     inputs = moved if extra is None or extra.inputs is None else extra.inputs.gather(1, source)
-    tokens = encode_inputs(decoder, inputs, visible, roles)
+    tokens = tell_frequency(encode_inputs(decoder, inputs, visible, roles), extra)
     if together:
         context = windows.shape[1] - config.output_length
         seen = visible[:, :context].view(len(visible), -1, config.patch_length).any(-1)
@@ -68,6 +68,11 @@ def encode_inputs(decoder: Decoder, inputs: Tensor, visible: Tensor, roles: Tens
         modes = roles[:, ahead : ahead + context : config.patch_length]
         return replace(tokens, mask=None, modes=modes)
     return replace(tokens, mask=None)
+
+
+def tell_frequency(tokens: Tokens, extra: Extra | None) -> Tokens:
+    """Tokens of a batch with the resolutions of its windows, if the recipe draws them."""
+    return tokens if extra is None or extra.frequency is None else replace(tokens, frequency=extra.frequency)
 
 
 def targets_in_z(targets: Tensor, state: ScaleState) -> tuple[Tensor, Tensor]:
