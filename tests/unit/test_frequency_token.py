@@ -30,7 +30,8 @@ HOURLY, DAILY = RESOLUTIONS.index("hourly"), RESOLUTIONS.index("daily")
     ("freq", "factor", "name"),
     [
         ("15min", 1, "sub-hourly"), ("15min", 4, "hourly"), ("s", 3600, "hourly"), ("h", 1, "hourly"),
-        ("h", 24, "daily"), ("24h", 1, "daily"), ("4h", 6, "daily"), ("D", 7, "weekly"), ("B", 1, "daily"), ("B", 5, "weekly"),
+        ("h", 24, "daily"), ("24h", 1, "daily"), ("4h", 6, "daily"), ("D", 7, "weekly"), ("B", 1, "daily"),
+        ("B", 5, "weekly"),
         ("B", 21, "monthly"), ("W-SUN", 1, "weekly"), ("W", 4, "monthly"), ("W", 13, "quarterly"), ("MS", 1, "monthly"),
         ("BME", 1, "monthly"), ("SME", 1, "weekly"), ("ME", 3, "quarterly"), ("3MS", 1, "quarterly"),
         ("ME", 12, "yearly"), ("QS-OCT", 1, "quarterly"), ("QE", 4, "yearly"), ("YE-JUN", 1, "yearly"),

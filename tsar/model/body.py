@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tsar.errors import ModelError
+from tsar.freq.resolution import RESOLUTIONS
 from tsar.model.config import ModelConfig
 from tsar.optional import require
 from tsar.tokenizers.patch import Tokens
@@ -109,6 +110,9 @@ class LanguageBody(nn.Module):
         front = []
         if self.speaks:
             sentences = [describe(row) for row in summaries(tokens, self.patch_length)]
+            if tokens.frequency is not None:
+                named = [RESOLUTIONS[number] for number in tokens.frequency.tolist()]
+                sentences = [f"{name} {rest}" for name, rest in zip(named, sentences, strict=True)]
             front.append(F.embedding(self._spell(sentences).to(words.device), words))
         if self.pool is not None:
             front.append(self.pool(x_BTD, tokens.mask))

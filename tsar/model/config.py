@@ -99,7 +99,7 @@ class ModelConfig:
     body_input
         How patches enter it: ``"linear"`` or ``"reprogram"``.
     body_sentence
-        Whether a sentence about the window stands in front of it.
+        Whether a sentence about the window stands in front of it, with `freq_token` also about the frequency.
     body_trains
         What of it is trained: of ``"norm"`` and ``"position"``.
     prompt_pool

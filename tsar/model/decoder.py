@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -187,7 +188,9 @@ class Decoder(nn.Module):
         if self.modes is not None:
             x = x + self.modes(tokens.modes)
         if self.frequencies is not None:
-            x = x + self.frequencies(self.frequency if tokens.frequency is None else tokens.frequency)
+            if tokens.frequency is None:
+                tokens = replace(tokens, frequency=torch.full_like(patches[:, 0, 0], self.frequency, dtype=torch.int64))
+            x = x + self.frequencies(tokens.frequency)
         if self.stages is not None:
             staged: Tensor = self.norm(self.stages(x, self.blocks, key_mask, states)[:, -(last or 0) :])
             return staged

@@ -20,6 +20,6 @@ class FrequencyVectors(nn.Module):
         super().__init__()
         self.vectors = nn.Parameter(torch.zeros(len(RESOLUTIONS), d_model))
 
-    def forward(self, frequency: Tensor | int) -> Tensor:
-        """Return the vectors (B, 1, D) of resolutions (B,) int64, or that of one number, (D,)."""
-        return self.vectors[frequency] if isinstance(frequency, int) else self.vectors[frequency].unsqueeze(1)
+    def forward(self, frequency: Tensor) -> Tensor:
+        """Return the vectors (B, 1, D) of resolutions (B,) int64."""
+        return self.vectors[frequency].unsqueeze(1)
