@@ -15,7 +15,7 @@ PACKAGE = ROOT / "tsar"
 # One import direction: a module may import what stands in its own line or above.
 LAYERS = (
     ("errors", "types", "logging", "deprecation", "optional"),
-    ("storage", "arrays"),
+    ("storage", "arrays", "unfitted"),
     ("freq",),
     ("frame",),
     ("windows", "refine", "classical", "diagnosis"),

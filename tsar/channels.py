@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from tsar.adapters import METHODS, ChannelAdapter, IdentityAdapter, adapter_from_bytes, adapter_to_bytes, make_adapter
-from tsar.errors import NotFittedError, OptionError
+from tsar.errors import OptionError
 from tsar.forecast import Forecast
 from tsar.frame import Panel
 from tsar.inference import Inference
 from tsar.mixing import MixedChannels, learn_mixer
 from tsar.related import follow_group, follow_related
 from tsar.types import FloatArray, IntArray
+from tsar.unfitted import NotFittedError
 
 AROUND = ("related", "group", "attention", "model")
 """Adapters that move the forecast of each series by itself, and map nothing."""

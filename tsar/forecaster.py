@@ -18,7 +18,7 @@ from tsar.conformal import calibrate_forecaster
 from tsar.constraints import normalize_constraints, read_bound_columns, resolve_bounds
 from tsar.covariates import CovariateEffect, apply_effect, learn_effect
 from tsar.diagnosis import diagnose_panel, warn_of_blind_windows
-from tsar.errors import NotFittedError, TsarWarning
+from tsar.errors import TsarWarning
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import (
     Covariates,
@@ -39,6 +39,7 @@ from tsar.options import covariate_columns, validate_count, validate_horizon, va
 from tsar.refine import zero_bound
 from tsar.saved import load_forecaster, save_forecaster
 from tsar.tuning import load_adapter, save_adapter, tune
+from tsar.unfitted import NotFittedError
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _LONGEST = int(np.iinfo(np.int64).max)
@@ -452,6 +453,11 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
         return panel, self._constrain(self._calibrated(forecast), panel, df, constraints)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = self.mode != "zero_shot" or bool(self.calibrate)  # else predict(df) needs no fit
+        return tags
+
     def _target_name(self) -> str | tuple[str, ...]:
         return self.target if isinstance(self.target, str) else target_names(self.target)
 
@@ -461,11 +467,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _inference(self) -> Inference:
         """The tuned decoder, or the released one, with the options; a tuned mode needs `fit`."""
         if self.mode != "zero_shot" and not hasattr(self, "model_"):
-            raise NotFittedError(
-                f"mode={self.mode!r} forecasts with weights that fit trains.",
-                code="forecaster.not_fitted",
-                hint="Call fit(df) or load_adapter(folder).",
-            )
+            text = f"mode={self.mode!r} forecasts with weights that fit trains."
+            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df) or load_adapter(folder).")
         model = self.model_ if hasattr(self, "model_") else self.released_decoder()
         return Inference(
             model=model, context_lengths=self._contexts(model), symmetrize=bool(self.symmetrize),
@@ -529,9 +532,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if not self.calibrate:
             return forecast
         if not hasattr(self, "calibration_"):
-            raise NotFittedError(
-                "This forecaster is not calibrated yet.", code="forecaster.not_fitted", hint="Call fit(df) first."
-            )
+            text = "This forecaster is not calibrated yet."
+            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df) first.")
         return self.calibration_.apply(forecast)
 
     def _constrain(self, forecast: Forecast, panel: Panel, df: Any, constraints: Any) -> Forecast:
@@ -579,11 +581,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _fitted_panel(self) -> Panel:
         if not hasattr(self, "panel_"):
-            raise NotFittedError(
-                "This forecaster has no history yet.",
-                code="forecaster.not_fitted",
-                hint="Call fit(df), or predict(df).",
-            )
+            text = "This forecaster has no history yet."
+            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df), or predict(df).")
         return self.panel_
 
     def _levels(self, levels: Sequence[float] | None) -> list[float]:

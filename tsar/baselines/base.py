@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from tsar.errors import NotFittedError, OptionError
+from tsar.errors import OptionError
 from tsar.forecast import validate_levels
 from tsar.frame import Panel, make_forecast_frame, normalize_frame
 from tsar.freq import season_length
 from tsar.types import FloatArray
+from tsar.unfitted import NotFittedError
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 Self = TypeVar("Self", bound="Baseline")

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
-from tsar.errors import NotFittedError, OptionError
+from tsar.errors import OptionError
 from tsar.events.energy import EnergyModel, path_weights
 from tsar.events.network import EventModel, make_config
 from tsar.events.rollout import MOST_EVENTS, roll_out
@@ -20,6 +20,7 @@ from tsar.events.training import fit_energy, fit_events
 from tsar.forecast import validate_levels
 from tsar.samples import item_generator
 from tsar.types import FloatArray, IntArray, PathLike
+from tsar.unfitted import NotFittedError
 
 PROPOSALS = 4  # paths drawn for each that is kept
 SIZES = ("d_model", "num_layers", "num_components", "context_length", "max_steps", "rerank_events")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tsar.errors import FrameError, ModelError, NotFittedError, OptionError, ReleaseError, TsarWarning
+from tsar.errors import FrameError, ModelError, OptionError, ReleaseError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import Panel, make_forecast_frame, normalize_frame, panel_from_bytes, panel_to_bytes
 from tsar.freq import season_length
@@ -20,6 +20,7 @@ from tsar.model.decoder import Decoder
 from tsar.storage import read_folder, write_folder
 from tsar.stream import SeriesStream
 from tsar.types import FloatArray
+from tsar.unfitted import NotFittedError
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MODEL_FOLDER = "model"
