@@ -9,6 +9,7 @@ of random weights; one in `--sample` goes through tsar-tiny. The exit code is 1 
 import argparse
 import collections
 import datetime
+import json
 import multiprocessing
 import time
 import warnings
@@ -26,6 +27,7 @@ from tsar import Forecaster
 from tsar.errors import CODES, TsarError, TsarWarning
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
+from tsar.storage import write_atomically
 
 BY_UTC = ["ns", "us", "ms", "s", "10s", "min", "5min", "15min", "30min", "h", "2h", "6h", "24h", "36h"]
 BY_CALENDAR = [
@@ -504,9 +506,9 @@ def fuzz(seed, numbers, sample=0):
     return counts, failures
 
 
-def fuzz_in_parts(seed, frames, sample, jobs, table):
-    """As `fuzz`, in parts of 500; the table is written after each."""
-    parts = [(seed, range(first, min(first + 500, frames)), sample) for first in range(0, frames, 500)]
+def fuzz_in_parts(seed, frames, sample, jobs, table, keep=None):
+    """As `fuzz`, in parts of 500; the table is written after each. Parts in the folder `keep` are not run again."""
+    parts = [(seed, range(first, min(first + 500, frames)), sample, keep) for first in range(0, frames, 500)]
     counts, failures = collections.Counter(), []
     with multiprocessing.get_context("spawn").Pool(jobs, torch.set_num_threads, (1,)) as pool:
         for done, (found, failed) in enumerate(pool.imap(_fuzz_part, parts), 1):
@@ -519,7 +521,16 @@ def fuzz_in_parts(seed, frames, sample, jobs, table):
 
 
 def _fuzz_part(part):
-    return fuzz(*part)
+    seed, numbers, sample, keep = part
+    path = Path(keep) / f"{seed}-{sample}-{numbers.start}-{numbers.stop}.json" if keep else None
+    if path is not None and path.is_file():
+        counts, failures = json.loads(path.read_text())
+        return collections.Counter({tuple(key): count for key, count in counts}), failures
+    counts, failures = fuzz(seed, numbers, sample)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps([list(counts.items()), failures]).encode())
+    return counts, failures
 
 
 def make_table(counts):
@@ -544,6 +555,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
     parser.add_argument("--only", type=int, help="run this frame and show what happens")
     parser.add_argument("--table", help="write the table of what was tried to this file")
+    parser.add_argument("--keep", help="folder for finished parts: a run that was stopped goes on from there")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.only is not None:
@@ -552,7 +564,7 @@ def main():
         print(run(case, random_decoder()))
         return 0
     began = time.perf_counter()
-    counts, failures = fuzz_in_parts(options.seed, options.frames, options.sample, options.jobs, options.table)
+    counts, failures = fuzz_in_parts(options.seed, options.frames, options.sample, options.jobs, options.table, options.keep)
     seconds, today = time.perf_counter() - began, datetime.datetime.now(tz=datetime.UTC).date()
     tiny = counts["model", "tsar-tiny", "answer"]
     text = f"{options.frames} frames, seed {options.seed}, {len(failures)} crashed or wrong; {tiny} answers by tsar-tiny; {seconds:.0f} s; {today}."  # noqa: E501

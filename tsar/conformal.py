@@ -26,7 +26,7 @@ from tsar.arrays import read_arrays
 from tsar.backtest_result import BacktestResult
 from tsar.backtesting import backtest
 from tsar.errors import OptionError, TsarWarning
-from tsar.forecast import Forecast
+from tsar.forecast import LARGEST, Forecast
 from tsar.frame import normalize_frame
 from tsar.samples import Dependence
 from tsar.types import FloatArray
@@ -80,7 +80,9 @@ class Calibration:
         """
         quantiles = forecast.at(self.levels.tolist())
         steps = np.minimum(np.arange(quantiles.shape[-2]), len(self.shifts) - 1)
-        moved = _base(quantiles, self.levels, self.method) + _unit(quantiles, self.levels) * self.shifts[steps]
+        with np.errstate(over="ignore"):  # beyond the largest number there is no quantile
+            moved = _base(quantiles, self.levels, self.method) + _unit(quantiles, self.levels) * self.shifts[steps]
+        moved = np.clip(moved, -LARGEST, LARGEST)
         return replace(forecast, quantiles=np.sort(moved, axis=-1), levels=self.levels, dependence=self.dependence)
 
     def to_bytes(self) -> bytes:
@@ -132,7 +134,7 @@ def fit_calibration(result: BacktestResult, method: str = "cqr") -> Calibration:
     quantiles = windows.quantiles[target, item, window][..., order]
     actual = windows.actual[target, item, window]
     unit = _unit(quantiles, levels)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         residuals = (actual[..., None] - _base(quantiles, levels, method)) / np.where(unit > 0, unit, np.nan)
     return Calibration(
         method,
@@ -257,7 +259,7 @@ def normal_scores(actual: FloatArray, forecast: Forecast) -> FloatArray:
     place = np.clip((actual[..., None] >= quantiles).sum(-1) - 1, 0, len(known) - 2)
     low = np.take_along_axis(quantiles, place[..., None], -1)[..., 0]
     high = np.take_along_axis(quantiles, place[..., None] + 1, -1)[..., 0]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         share = (actual - low) / np.where(high > low, high - low, np.nan)
     scores: FloatArray = np.clip(known[place] + share * (known[place + 1] - known[place]), -4.0, 4.0)
     return scores
@@ -270,8 +272,9 @@ def _base(quantiles: FloatArray, levels: FloatArray, method: str) -> FloatArray:
 
 def _unit(quantiles: FloatArray, levels: FloatArray) -> FloatArray:
     """(..., 1, 1) mean width of the 80 % band over the horizon."""
-    width = _at(quantiles, levels, 0.9) - _at(quantiles, levels, 0.1)
-    unit: FloatArray = width.mean(-2, keepdims=True)
+    with np.errstate(over="ignore"):
+        width = np.minimum(_at(quantiles, levels, 0.9) - _at(quantiles, levels, 0.1), LARGEST)
+    unit: FloatArray = (width / width.shape[-2]).sum(-2, keepdims=True)
     return unit
 
 

@@ -19,11 +19,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tsar.errors import ModelError
+from tsar.errors import ModelError, ResourceError
 from tsar.horizons import decode_by_horizons
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
+from tsar.model.memory import NO_MEMORY, is_out_of_memory, release_cached
 from tsar.scaling import Z_LIMIT
 from tsar.token_rollout import sampled_quantiles
 from tsar.tokenizers.patch import Tokens
@@ -105,7 +106,8 @@ def _decode_twice(
     """Mean of f(x) and -f(-x); the levels are symmetric, so mirroring also reverses their order."""
     both = decode_within_memory(model, np.concatenate([context, -context]), prediction_length, num_channels)
     plain, mirrored = np.split(both, 2)
-    result: npt.NDArray[np.float64] = plain - (plain + mirrored[..., ::-1]) / 2  # exact where both agree
+    # exact where both agree; halved before they are added, since the largest numbers have no sum
+    result: npt.NDArray[np.float64] = plain - (plain / 2 + mirrored[..., ::-1] / 2)
     return result
 
 
@@ -190,22 +192,28 @@ def _answer(model: Decoder, values: Tensor, observed: Tensor, prediction_length:
 def decode_within_memory(
     model: Decoder, context: npt.NDArray[np.float64], prediction_length: int, num_channels: int = 1
 ) -> npt.NDArray[np.float64]:
-    """As `decode`; a batch that does not fit into memory is halved until it does."""
+    """As `decode`; a batch that does not fit into memory is halved until it does.
+
+    Raises
+    ------
+    ResourceError
+        ``resource.memory`` if a single item does not fit.
+    """
     try:
         return decode(model, context, prediction_length, num_channels)
-    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU; a plain RuntimeError from the CPU's allocator
-        if len(context) <= num_channels or not _is_out_of_memory(error):
+    except NO_MEMORY as error:
+        if not is_out_of_memory(error):
             raise
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        if len(context) <= num_channels:
+            raise ResourceError(
+                "One series does not fit into memory.",
+                code="resource.memory",
+                hint="Free memory, forecast fewer steps, or shorten context_length",
+            ) from error
+    release_cached()
     half = len(context) // num_channels // 2 * num_channels
     parts = (context[:half], context[half:])
     return np.concatenate([decode_within_memory(model, part, prediction_length, num_channels) for part in parts])
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    texts = ("can't allocate memory", "not enough memory")  # of the CPU's allocator on Linux and on Windows
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
 
 
 def one_pass(

@@ -17,6 +17,7 @@ from joblib.parallel import get_active_backend
 
 from tsar.classical import forecast_ets, forecast_theta
 from tsar.types import FloatArray, IntArray
+from tsar.workers import watched_workers
 
 Decode = Callable[[FloatArray, IntArray], FloatArray]
 
@@ -68,7 +69,7 @@ def join_classical(
     -----
     Theta and ETS run on all cores, or on as many as ``joblib.parallel_config(n_jobs=…)`` around the call, or joblib's
     environment variable ``LOKY_MAX_CPU_COUNT``, allows; in one process within daemonic processes, which may have no
-    children.
+    children. `ResourceError`, ``resource.worker``, if one of them ends early.
     """
     exponents = _exponents(
         values, offsets
@@ -151,7 +152,8 @@ def _classical_centres(
     parts = np.array_split(items, max(len(items) // ITEMS_PER_JOB, 1))
     histories = [[values[offsets[item] : offsets[item + 1]] for item in part] for part in parts]
     jobs = [delayed(_centres_of)(history, horizon, season, engine) for history in histories]
-    done = np.concatenate(Parallel(n_jobs=_num_jobs(len(parts)))(jobs))
+    with watched_workers():
+        done = np.concatenate(Parallel(n_jobs=_num_jobs(len(parts)))(jobs))
     return [done[:, 0], done[:, 1]]
 
 

@@ -91,6 +91,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         # surroundings
         "dependency.missing": "an optional package is not installed",
         "device.unavailable": "the device that was asked for is not there",
+        "resource.memory": "there is too little memory even for the smallest piece of the work",
+        "resource.worker": "a worker process ended before its work was done",
         "cli.bad_input": "the command line cannot use this input",
         # serve: what the server answers besides the codes above
         "serve.bad_request": "a request does not have the form that the server takes",
@@ -203,6 +205,10 @@ class BenchmarkError(TsarError, ValueError):
 
 class MissingDependencyError(TsarError, ImportError):
     """An optional package is needed and not installed."""
+
+
+class ResourceError(TsarError, RuntimeError):
+    """The machine did not give what the work needs: memory, or a process that lives until the end."""
 
 
 class ServeError(TsarError, RuntimeError):

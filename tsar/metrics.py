@@ -16,8 +16,13 @@ def seasonal_error(past: Array, season_length: int) -> float:
     Missing values are left out. NaN if nothing can be compared.
     """
     lag = season_length if len(past) > season_length else 1
-    differences = np.abs(past[lag:] - past[:-lag])
-    return float(np.nanmean(differences)) if np.isfinite(differences).any() else float("nan")
+    exponent = np.frexp(np.abs(past[np.isfinite(past)]).max(initial=0.0))[1]
+    scaled = np.ldexp(past, -exponent)  # by a power of two: exact, and the largest numbers have a difference and a sum
+    differences = np.abs(scaled[lag:] - scaled[:-lag])
+    if not np.isfinite(differences).any():
+        return float("nan")
+    with np.errstate(over="ignore"):
+        return float(np.minimum(np.ldexp(np.nanmean(differences), exponent), np.finfo(np.float64).max))
 
 
 def mean_absolute_scaled_error(actual: Array, median: Array, scales: Array) -> float:

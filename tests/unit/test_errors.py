@@ -27,6 +27,7 @@ BUILTINS = {
     "TrainingError": {RuntimeError},
     "BenchmarkError": {ValueError},
     "MissingDependencyError": {ImportError},
+    "ResourceError": {RuntimeError},
     "ServeError": {RuntimeError},
 }
 CLASSES = [getattr(errors, name) for name in BUILTINS]

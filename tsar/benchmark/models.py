@@ -27,6 +27,7 @@ from tsar.hub import load_model, resolve_device
 from tsar.logging import progress_bar
 from tsar.storage import write_atomically
 from tsar.types import FloatArray, PathLike
+from tsar.workers import watched_workers
 
 SEASONAL_NAIVE = "seasonal-naive"
 WITH_CLASSICAL = "+classical"
@@ -133,7 +134,7 @@ def _forecast_each(
     """Forecast series by series, on several processes if asked."""
     work = (joblib.delayed(function)(past, data.prediction_length, data.seasonality, levels) for past in data.pasts)
     results = joblib.Parallel(n_jobs=jobs, return_as="generator")(work)
-    with progress_bar(results, total=data.num_items, desc=data.name, unit="series", delay=2.0) as bar:
+    with watched_workers(), progress_bar(results, total=data.num_items, desc=data.name, unit="series", delay=2.0) as bar:
         return np.stack(list(bar))
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+import tsar.model.forks  # noqa: F401 a forked child must not hang
 from tsar.freq.resolution import resolution
 from tsar.heads import HEADS, Head, Law
 from tsar.heads.categorical import CategoricalHead

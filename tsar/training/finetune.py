@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from tsar.errors import ModelError, OptionError, TrainingError
+from tsar.errors import ModelError, OptionError, ResourceError, TrainingError
 from tsar.logging import progress_bar
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
 from tsar.model.layers import RMSNorm
 from tsar.model.lora import adapter_name, add_lora, rank_within
+from tsar.model.memory import NO_MEMORY, is_out_of_memory, release_cached
 from tsar.model.prompt import Prompt
 from tsar.training.augment import AugmentConfig, augment
 from tsar.training.corrupt import CorruptConfig, corrupt
@@ -88,6 +89,8 @@ def fine_tune(
     ------
     TrainingError
         ``training.nan_loss`` when the loss stays not finite for ten steps.
+    ResourceError
+        ``resource.memory`` if one window alone does not fit into memory; larger batches are halved until they do.
     """
     began = time.perf_counter()
     run = _Run.start(base, values, offsets, mode, config, prediction_length, context_length, seed)
@@ -144,6 +147,7 @@ class _Run:
     losses: list[float] = field(default_factory=list)
     steps: list[dict[str, float]] = field(default_factory=list)
     bad_steps: int = 0
+    rows_at_once: int = 0  # 0: all; fewer once a batch did not fit into memory
 
     @classmethod
     def start(
@@ -207,9 +211,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * schedule(progress, SHAPE)
         windows, visible = self.batch()
-        guide = self.teacher(windows, visible) if self.teacher is not None else None
-        loss = self.objective(windows, visible, guide, self.config.self_distill).mean()
-        loss.backward()
+        value = self.gradients(windows, visible)
         if probing:
             for name, param in self.decoder.named_parameters():
                 param.grad = param.grad if name.startswith("head.") else None
@@ -218,7 +220,6 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.average()
-        value = float(loss.detach())
         self.bad_steps = 0 if math.isfinite(value) else self.bad_steps + 1
         if self.bad_steps >= BAD_STEPS:
             raise TrainingError(
@@ -227,6 +228,32 @@ class _Run:
                 hint="Lower learning_rate in fine_tune; the released weights are untouched.",
             )
         return value
+
+    def gradients(self, windows: Tensor, visible: Tensor) -> float:
+        """Add the gradients of the mean loss, and return it; a batch that does not fit into memory goes in parts."""
+        rows = self.rows_at_once or len(windows)
+        try:
+            parts = zip(windows.split(rows), visible.split(rows), strict=True)
+            return sum(self.gradients_of_part(*part, len(part[0]) / len(windows)) for part in parts)
+        except NO_MEMORY as error:
+            if not is_out_of_memory(error):
+                raise
+            if rows == 1:
+                raise ResourceError(
+                    f"One window of training does not fit into memory at step {self.step} of fine-tuning.",
+                    code="resource.memory",
+                    hint='Free memory, shorten context_length, or use mode="head"',
+                ) from error
+        self.optimizer.zero_grad(set_to_none=True)
+        release_cached()
+        self.rows_at_once = rows // 2
+        return self.gradients(windows, visible)
+
+    def gradients_of_part(self, windows: Tensor, visible: Tensor, share: float) -> float:
+        guide = self.teacher(windows, visible) if self.teacher is not None else None
+        loss = self.objective(windows, visible, guide, self.config.self_distill).mean() * share
+        loss.backward()
+        return float(loss.detach())
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Windows and what may be seen of them."""

@@ -17,11 +17,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor
 
-from tsar.errors import CheckpointError, RecipeError, TrainingError
+from tsar.errors import CheckpointError, RecipeError, ResourceError, TrainingError
 from tsar.logging import get_logger
 from tsar.model.config import flops_per_token
 from tsar.model.decoder import Decoder
 from tsar.model.files import read_decoder
+from tsar.model.memory import NO_MEMORY, is_out_of_memory
 from tsar.storage import is_whole, read_folder, write_atomically
 from tsar.training.auxiliary import after_step, auxiliary_loss
 from tsar.training.balance import move_means, source_weights
@@ -75,6 +76,8 @@ def pretrain(
     CheckpointError
         ``checkpoint.busy`` if another process trains in this folder or `resume` is False and it holds checkpoints;
         ``checkpoint.invalid`` if its checkpoint does not fit the recipe.
+    ResourceError
+        ``resource.memory`` if a batch does not fit into memory.
 
     Notes
     -----
@@ -85,6 +88,15 @@ def pretrain(
         run = _Run.start(recipe, run_dir, minutes, resume)
         try:
             finished = run.train(stop, until)
+        except NO_MEMORY as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ResourceError(
+                f"The batch does not fit into memory at step {run.state.step}.",
+                code="resource.memory",
+                hint="Raise train.accumulate (its gradients are the same) or set train.checkpoint_activations; "
+                "the last checkpoint is untouched",
+            ) from error
         finally:
             run.close()
         checkpoint = run.save()
