@@ -71,7 +71,7 @@ def _directive(name: str) -> list[str]:
 def make_models() -> str:
     """A table of the zoo, and the card of each."""
     lines = ["# Models", "", "The releases that ship with tsar, and the card of each, as they lie in `zoo/`.", ""]
-    lines += ["| model | weights | relative MASE | relative WQL | |", "|---|--:|--:|--:|---|"]
+    lines += ["| model | weights | relative MASE | relative WQL | what it is |", "|---|--:|--:|--:|---|"]
     cards = []
     for release in tsar.list_models():
         scores = _aggregate(release.path / "eval.json")

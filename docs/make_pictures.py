@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.datasets import elnino, sunspots
 
-from tsar import Forecaster, backtest, plot_coverage, plot_forecast
+from tsar import Forecaster, backtest, plot_backtest, plot_coverage, plot_forecast
 
 FOLDER = Path(__file__).parent
 
@@ -42,10 +42,11 @@ def draw_sunspots() -> None:
     save(axes, "sunspots.png")
 
 
-def draw_coverage() -> None:
-    """Calibration: how often what came lay within each band, on a backtest."""
+def draw_backtest() -> None:
+    """Backtesting: four windows, and over twenty how often what came lay at or below each level."""
     result = backtest(Forecaster(prediction_length=12), load_series(), windows=20)
     save(plot_coverage(result), "coverage.png")
+    save(plot_backtest(result.select(range(16, 20))), "backtest.png")
 
 
 def save(axes: object, name: str) -> None:
@@ -59,4 +60,4 @@ if __name__ == "__main__":
     matplotlib.use("Agg")
     draw_forecast()
     draw_sunspots()
-    draw_coverage()
+    draw_backtest()

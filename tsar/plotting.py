@@ -56,10 +56,10 @@ def plot_forecast(
     """
     import matplotlib.pyplot as plt
 
-    future = _item(forecast, item_id, id_column, timestamp_column)
+    future = rows_of(forecast, item_id, id_column, timestamp_column)
     item_id = future[id_column].iloc[0] if item_id is None and id_column in future else item_id
     stamps = future[timestamp_column]
-    past = _item(history, item_id, id_column, timestamp_column, like=stamps)
+    past = rows_of(history, item_id, id_column, timestamp_column, like=stamps)
     past = past.iloc[-(context or max(4 * len(future), 40)) :]
     if ax is None:
         _, ax = plt.subplots(figsize=(9, 3.6), layout="constrained")
@@ -73,19 +73,18 @@ def plot_forecast(
         ax.fill_between(stamps, joined[low], joined[high], color=color, linewidth=0, label=label)
     ax.plot(stamps, joined["predictions"], color=MEDIAN, linewidth=1.6, label="median")
     if actual is not None:
-        came = _item(actual, item_id, id_column, timestamp_column, like=future[timestamp_column])
+        came = rows_of(actual, item_id, id_column, timestamp_column, like=future[timestamp_column])
         values = came[target].astype(float)
         ax.plot(came[timestamp_column], values, color=INK, linewidth=1, linestyle=":", label="actual")
-    _dress(ax, title=target if item_id is None else str(item_id))
+    dress(ax, title=target if item_id is None else str(item_id))
     return ax
 
 
-def _dress(ax: Axes, title: str) -> None:
+def dress(ax: Axes, title: str) -> None:
     """Title and legend side by side above the axes, where they hide nothing, and as little ink as possible."""
     from matplotlib.dates import ConciseDateFormatter, DateLocator
 
-    shown = title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1] + "…"
-    ax.set_title(shown, loc="left", fontsize=10, parse_math=False)  # an id may hold dollar signs
+    ax.set_title(shorten(title), loc="left", fontsize=10, parse_math=False)  # an id may hold dollar signs
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="#00000014")
     ax.margins(x=0.01)
@@ -98,7 +97,12 @@ def _dress(ax: Axes, title: str) -> None:
     )  # fmt: skip
 
 
-def _item(
+def shorten(text: str, length: int = LONGEST_TITLE) -> str:
+    """Return at most `length` characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def rows_of(
     frame: Any, item_id: Any, id_column: str, timestamp_column: str, like: pd.Series | None = None
 ) -> pd.DataFrame:
     """Return the rows of one item (the first if None) as pandas, in order of time, stamps in the type of `like`."""

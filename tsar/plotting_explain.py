@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tsar.plotting import BAND, INK, MEDIAN, _dress, _item
+from tsar.plotting import BAND, INK, MEDIAN, dress, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,9 +60,9 @@ def plot_explanation(
     """
     import matplotlib.pyplot as plt
 
-    rows = _item(explanation, item_id, id_column, timestamp_column)
+    rows = rows_of(explanation, item_id, id_column, timestamp_column)
     item_id = rows[id_column].iloc[0] if item_id is None else item_id
-    past = _item(history, item_id, id_column, timestamp_column, like=rows[timestamp_column])
+    past = rows_of(history, item_id, id_column, timestamp_column, like=rows[timestamp_column])
     segments = _mean_over_blocks(rows[rows["kind"] == "segment"], timestamp_column)
     past = past[past[timestamp_column] >= segments[timestamp_column].min()]
     if ax is None:
@@ -80,11 +80,11 @@ def plot_explanation(
         )  # fmt: skip
     ax.plot(stamps, past[target].astype(float), color=INK, linewidth=1.2, label="history")
     if forecast is not None:
-        ahead = _item(forecast, item_id, id_column, timestamp_column, like=stamps)
+        ahead = rows_of(forecast, item_id, id_column, timestamp_column, like=stamps)
         ax.plot(
             ahead[timestamp_column], ahead["predictions"].astype(float), color=MEDIAN, linewidth=1.6, label="median"
         )
-    _dress(ax, title=str(item_id))
+    dress(ax, title=str(item_id))
     covariates = _mean_over_blocks(rows[rows["kind"] == "covariate"], timestamp_column).nlargest(
         SHOWN_COVARIATES, "effect"
     )

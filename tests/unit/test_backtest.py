@@ -251,7 +251,10 @@ def test_leaderboard_ranks_all_and_names_twins():
 
 def test_pictures():
     result = backtest(SeasonalNaive(prediction_length=12), make_panel(), windows=3)
-    assert len(plot_backtest(result, item_id="a").collections) == 3
+    ax = plot_backtest(result, item_id="a")
+    assert len(ax.collections) == 3
+    mase = result.score_by("item_id").set_index("item_id").loc["a", "MASE"]
+    assert ax.get_title("left") == f"a: 3 x 12 steps, MASE {mase:.2f}"
     assert len(plot_coverage({"raw": result, "again": result}).lines) == 3
     with pytest.raises(TsarError):
         plot_backtest(result, item_id="nobody")

@@ -12,7 +12,6 @@ from tsar.cli.files import (
     TABLE_SUFFIXES,
     markdown_table,
     new_figure,
-    read_table,
     validate_input,
     validate_output,
     write_figure,
@@ -31,6 +30,7 @@ from tsar.cli.options import (
     column_names,
     make_forecaster,
 )
+from tsar.cli.tables import read_input
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ def backtest(options: argparse.Namespace) -> int:
     validate_input(options.input)
     validate_output(options.output, TABLE_SUFFIXES)
     validate_output(options.plot, PLOT_SUFFIXES)
-    table = read_table(options.input, options.id_column)
+    table = read_input(options)
     forecaster = make_forecaster(options)
 
     from tsar.ranking import leaderboard

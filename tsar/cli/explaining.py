@@ -11,7 +11,6 @@ from tsar.cli.files import (
     TABLE_SUFFIXES,
     first_items,
     new_figure,
-    read_table,
     validate_input,
     validate_output,
     write_table,
@@ -25,6 +24,7 @@ from tsar.cli.options import (
     column_names,
     make_forecaster,
 )
+from tsar.cli.tables import read_further, read_input
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +65,8 @@ def explain(options: argparse.Namespace) -> int:
     validate_input(options.input)
     validate_output(options.output, TABLE_SUFFIXES)
     validate_output(options.plot, PLOT_SUFFIXES)
-    table = read_table(options.input, options.id_column)
-    future = None if options.future_df is None else read_table(options.future_df, options.id_column)
+    table = read_input(options)
+    future = None if options.future_df is None else read_further(options.future_df, options, options.date_format)
     forecaster = make_forecaster(options).fit(table)
 
     from tsar.explanation import explain as explain_forecast

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLE_SUFFIXES = (".csv", ".parquet")
+INPUT_SUFFIXES = (*TABLE_SUFFIXES, ".tsv", ".txt")
+SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 PAGE_SUFFIXES = (".html", ".htm")
 MAX_PLOTTED = 6
@@ -27,7 +30,10 @@ def validate_input(*paths: Path | None) -> None:
     for path in paths:
         if path is not None and not path.is_file():
             raise OptionError(f"There is no file {path}.", code="cli.bad_input")
-        _validate_suffix(path, TABLE_SUFFIXES)
+        if path is not None and path.suffix.lower() in SHEET_SUFFIXES:
+            text = f"{path} is a spreadsheet, which tsar does not read."
+            raise OptionError(text, code="cli.bad_input", hint="Save the sheet as CSV; any separator will do.")
+        _validate_suffix(path, INPUT_SUFFIXES)
 
 
 def validate_output(path: Path | None, suffixes: Sequence[str]) -> None:
@@ -42,14 +48,18 @@ def _validate_suffix(path: Path | None, suffixes: Sequence[str]) -> None:
         raise OptionError(f"{path} must end in one of {', '.join(suffixes)}.", code="cli.bad_input")
 
 
-def read_table(path: Path, id_column: str | None) -> pd.DataFrame:
-    """Read a CSV or parquet file; ids stay as they are written."""
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a parquet file."""
     import pandas as pd
 
+    return pd.read_parquet(path)
+
+
+@contextmanager
+def refuse_unreadable(path: Path) -> Iterator[None]:
+    """Turn whatever reading a file raises into one error."""
     try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype={id_column or "": str})  # an id "007" stays as it is written
+        yield
     except Exception as error:  # a damaged parquet file can end in nearly any
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise OptionError(f"{path} cannot be read: {reason}.", code="cli.bad_input") from error

@@ -11,7 +11,6 @@ from tsar.cli.files import (
     TABLE_SUFFIXES,
     first_items,
     new_figure,
-    read_table,
     validate_input,
     validate_output,
     write_figure,
@@ -32,6 +31,7 @@ from tsar.cli.options import (
     make_forecaster,
     refuse_given,
 )
+from tsar.cli.tables import read_further, read_input
 from tsar.errors import OptionError
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def forecast(options: argparse.Namespace) -> int:
     if is_streamed(options):
         return forecast_streamed(options)
     forecaster, table = _saved_forecast(options) if options.forecaster else _new_forecast(options)
-    future = None if options.future_df is None else read_table(options.future_df, forecaster.id_column)
-    examples = None if options.examples is None else read_table(options.examples, forecaster.id_column)
+    future = None if options.future_df is None else read_further(options.future_df, forecaster, options.date_format)
+    examples = None if options.examples is None else read_further(options.examples, forecaster, options.date_format)
     levels = tuple(options.quantile_levels) if options.quantile_levels else None
     result = forecaster.predict(
         table if options.forecaster or options.adapter else None,  # else: what it was fitted on
@@ -130,7 +130,7 @@ def _new_forecast(options: argparse.Namespace) -> tuple[Any, pd.DataFrame]:
     if options.adapter and (options.mode != "zero_shot" or options.calibrate):
         text = "--adapter brings weights that are tuned: --mode and --calibrate would need another fit."
         raise OptionError(text, code="cli.bad_input", hint="Leave these out")
-    table = read_table(options.input, options.id_column)
+    table = read_input(options)
     forecaster = make_forecaster(options)
     return forecaster.load_adapter(options.adapter) if options.adapter else forecaster.fit(table), table
 
@@ -140,7 +140,7 @@ def _saved_forecast(options: argparse.Namespace) -> tuple[Any, pd.DataFrame | No
     from tsar.forecaster import Forecaster
 
     forecaster = Forecaster.load(options.forecaster)
-    return forecaster, None if options.input is None else read_table(options.input, forecaster.id_column)
+    return forecaster, None if options.input is None else read_further(options.input, forecaster, options.date_format)
 
 
 def _write_plot(history: pd.DataFrame, result: pd.DataFrame, path: Path, forecaster: Any) -> None:

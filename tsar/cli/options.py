@@ -35,6 +35,9 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
         default="target",
         help="the values to forecast; NAME,NAME,…: several targets (default: %(default)s)",
     )
+    columns.add_argument(
+        "--date-format", metavar="FORMAT", help="how timestamps are written, such as %%d/%%m/%%Y (default: found out)"
+    )
     columns.add_argument("--freq", metavar="ALIAS", help="pandas alias such as h, D, W-SUN, MS (default: inferred)")
 
 

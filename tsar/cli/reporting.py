@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tsar.cli.files import PAGE_SUFFIXES, read_table, validate_input, validate_output
+from tsar.cli.files import PAGE_SUFFIXES, validate_input, validate_output
 from tsar.cli.options import (
     WITH_OPTIONS,
     add_calibration,
@@ -19,6 +19,7 @@ from tsar.cli.options import (
     add_running,
     make_forecaster,
 )
+from tsar.cli.tables import read_further, read_input
 
 
 def add_report(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -58,8 +59,8 @@ def report(options: argparse.Namespace) -> int:
     """Carry out ``tsar report``."""
     validate_input(options.input, options.future_df)
     validate_output(options.output, PAGE_SUFFIXES)
-    table = read_table(options.input, options.id_column)
-    future = None if options.future_df is None else read_table(options.future_df, options.id_column)
+    table = read_input(options)
+    future = None if options.future_df is None else read_further(options.future_df, options, options.date_format)
     forecaster = make_forecaster(options)
 
     from tsar.reporting import report as write_report

@@ -11,13 +11,13 @@ from tsar.cli.files import (
     TABLE_SUFFIXES,
     first_items,
     new_figure,
-    read_table,
     validate_input,
     validate_output,
     write_figure,
     write_table,
 )
 from tsar.cli.options import WITH_OPTIONS, add_columns, add_model, column_names, none_or_number
+from tsar.cli.tables import read_input
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,8 @@ def detect(options: argparse.Namespace) -> int:
 
 def _write_plot(points: pd.DataFrame, path: Path, columns: dict[str, Any]) -> None:
     """Draw the first items with the expected band and what was flagged."""
-    from tsar.reporting.figures import draw_anomalies, shorten
+    from tsar.plotting import shorten
+    from tsar.reporting.figures import draw_anomalies
 
     item_ids = first_items(points, columns["id_column"])
     figure, axes = new_figure(len(item_ids))
@@ -150,4 +151,4 @@ def _add_task(commands: Any, common: argparse.ArgumentParser, name: str, **texts
 def _validated_table(options: argparse.Namespace) -> pd.DataFrame:
     validate_input(options.input)
     validate_output(options.output, TABLE_SUFFIXES)
-    return read_table(options.input, options.id_column)
+    return read_input(options)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsar.cli.files import read_table, validate_input
+from tsar.cli.files import validate_input
 from tsar.cli.options import (
     WITH_OPTIONS,
     add_columns,
@@ -17,6 +17,7 @@ from tsar.cli.options import (
     add_tuning,
     make_forecaster,
 )
+from tsar.cli.tables import read_further, read_input
 from tsar.errors import OptionError
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def finetune(options: argparse.Namespace) -> int:
     _validate_folder(options.output)
     if options.mode == "zero_shot":
         raise OptionError("zero_shot trains nothing.", code="cli.bad_input", hint="Give --mode lora, for example.")
-    table = read_table(options.input, options.id_column)
-    validation = None if options.validation is None else read_table(options.validation, options.id_column)
+    table = read_input(options)
+    validation = None if options.validation is None else read_further(options.validation, options, options.date_format)
     forecaster = make_forecaster(options).fit(table, validation=validation)
     print(_describe(forecaster.fine_tune_report_))
     if options.adapter_only:

@@ -398,6 +398,9 @@ def _read_numbers(columns: Columns, target: ObjectArray) -> FloatArray:
     content = pd.api.types.infer_dtype(numbers, skipna=False)
     if content not in _NUMBERS:
         odd = [not isinstance(number, Real | Decimal) or type(number) is not type(numbers[0]) for number in numbers]
+        if content == "string":  # a file whose numbers are text because of one cell: that one
+            unread = pd.to_numeric(pd.Series(numbers), errors="coerce").isna().tolist()
+            odd = unread if any(unread) else odd
         raise _non_numeric(columns, int(np.flatnonzero(present)[np.argmax(odd)]))
     values = np.full(len(target), np.nan)
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tsar.plotting import BAND, INK, MEDIAN
+from tsar.plotting import BAND, INK, MEDIAN, shorten
 from tsar.types import BoolArray, FloatArray, IntArray, ObjectArray
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def _for_page(text: str, prefix: str) -> str:
     for color, name in _VARIABLES.items():
         text = text.replace(color, f"var({name})")
     return text
+LONGEST_NAME = 28  # characters beside an axis
 
 
 def draw_forecast(
@@ -118,7 +119,7 @@ def draw_observed(ax: Axes, stamps: list[Any], seen: list[BoolArray], names: Obj
         edges = np.flatnonzero(np.diff(np.concatenate([[False], is_seen, [False]]).astype(int)))
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
             ax.plot(plain[[start, stop]], [place, place], color=COOL, linewidth=5, solid_capstyle="butt")
-    ax.set_yticks(range(len(names)), [shorten(str(name)) for name in names], parse_math=False)
+    ax.set_yticks(range(len(names)), [shorten(str(name), LONGEST_NAME) for name in names], parse_math=False)
     ax.invert_yaxis()
     ax.tick_params(axis="y", length=0)
     _dress(ax, grid=False)
@@ -133,11 +134,6 @@ def thin(values: FloatArray, always: BoolArray) -> IntArray:
         known = part[np.isfinite(values[part])]
         kept.append(known[[values[known].argmin(), values[known].argmax()]] if len(known) else part[:1])
     return np.unique(np.concatenate(kept))
-
-
-def shorten(text: str, longest: int = 28) -> str:
-    """Cut a long name."""
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _plain(stamps: Any) -> Any:

@@ -1,0 +1,202 @@
+"""Tables as people have them: whatever the names, separators, dates and numbers, the same series comes out."""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tsar.cli import main
+from tsar.cli.tables import read_further, read_input
+from tsar.errors import FrameError, OptionError
+from tsar.frame import normalize_frame
+
+DAYS = pd.date_range("2024-01-03", periods=60, freq="D")
+VALUES = 1000 + np.round(100 * np.sin(np.arange(60.0)), 2)
+
+
+def options_of(path, **given):
+    names = {"id_column": "item_id", "timestamp_column": "timestamp", "target": "target", "date_format": None}
+    return argparse.Namespace(input=path, **names | given)
+
+
+def read(tmp_path, content, name="table.csv", **given):
+    """Read a file; return the table, its clean form, and the options as they are then."""
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    options = options_of(path, **given)
+    table = read_input(options)
+    return table, options
+
+
+def panel_of(table, options):
+    return normalize_frame(
+        table, id_column=options.id_column, timestamp_column=options.timestamp_column, target=options.target
+    )
+
+
+def decimal_commas(values):
+    return [f"{value:,.2f}".translate(str.maketrans(",.", ".,")) for value in values]
+
+
+def columns(dates, values, ids="A"):
+    return pd.DataFrame({"Filiale": ids, "Datum": dates, "Umsatz": values})
+
+
+@pytest.mark.parametrize(
+    ("date_format", "values", "how"),
+    [
+        ("%d.%m.%Y", decimal_commas(VALUES), {"sep": ";", "encoding": "utf-8-sig"}),
+        ("%d.%m.%y", decimal_commas(VALUES), {"sep": "\t", "encoding": "utf-16"}),
+        ("%m/%d/%Y", VALUES, {}),
+        ("%d/%m/%Y", VALUES, {"encoding": "utf-8-sig"}),
+        ("%m/%d/%Y %H:%M", [f"{value:,.2f}" for value in VALUES], {}),
+        ("%d-%b-%Y", VALUES, {"sep": "|"}),
+        ("%Y%m%d", VALUES, {}),
+        ("%Y-%m-%d", VALUES, {"sep": ";"}),
+    ],
+)
+def test_every_spelling_is_the_same_series(date_format, values, how, tmp_path):
+    frame = columns(DAYS.strftime(date_format), values)
+    path = tmp_path / "table.csv"
+    frame.to_csv(path, index=False, **how)
+    options = options_of(path)
+    panel = panel_of(read_input(options), options)
+    assert (options.id_column, options.timestamp_column, options.target) == ("Filiale", "Datum", "Umsatz")
+    assert panel.item_ids.tolist() == ["A"]
+    assert panel.freq == "D"
+    np.testing.assert_allclose(panel.values, VALUES)
+
+
+def test_what_is_guessed_is_told_and_plain_tables_are_silent(tmp_path, capsys):
+    read(tmp_path, columns(DAYS, VALUES).to_csv(index=False))
+    err = capsys.readouterr().err
+    assert "guessed timestamps: 'Datum' (by its name)" in err
+    assert "To say it: --id-column Filiale --timestamp-column Datum --target Umsatz" in err
+    plain = columns(DAYS, VALUES).set_axis(["item_id", "timestamp", "target"], axis=1)
+    read(tmp_path, plain.to_csv(index=False))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ids_stay_as_they_are_written(tmp_path):
+    table, options = read(tmp_path, columns(DAYS, VALUES, "007").to_csv(index=False), id_column="Filiale")
+    assert table["Filiale"].tolist()[0] == "007"
+    frame = pd.concat([columns(DAYS, VALUES, "007"), columns(DAYS, VALUES, "08")]).rename(columns={"Filiale": "nr_x"})
+    table, options = read(tmp_path, frame.to_csv(index=False))
+    assert options.id_column == "nr_x"
+    assert panel_of(table, options).item_ids.tolist() == ["007", "08"]
+
+
+def test_one_series_without_an_id(tmp_path):
+    table, options = read(tmp_path, columns(DAYS, VALUES).drop(columns="Filiale").to_csv())
+    assert options.id_column is None
+    assert options.target == "Umsatz"  # and not the row numbers
+    assert panel_of(table, options).num_items == 1
+
+
+def test_a_row_number_is_no_id(tmp_path):
+    frame = pd.concat([columns(DAYS, VALUES, "A"), columns(DAYS, VALUES, "B")], ignore_index=True)
+    _, options = read(tmp_path, frame.reset_index(names="id").to_csv(index=False))
+    assert (options.id_column, options.target) == ("Filiale", "Umsatz")
+
+
+def test_a_wide_table_is_a_series_a_column(tmp_path, capsys):
+    wide = pd.DataFrame({"date": DAYS, "north": VALUES, "south": 2 * VALUES, "west": VALUES, "east": VALUES})
+    table, options = read(tmp_path, wide.to_csv(index=False))
+    panel = panel_of(table, options)
+    assert panel.item_ids.tolist() == ["north", "south", "west", "east"]
+    np.testing.assert_allclose(panel.values[60:120], 2 * VALUES)
+    assert "'north', 'south', 'west' and 1 more" in capsys.readouterr().err
+
+
+def test_covariates_are_no_series(tmp_path):
+    frame = pd.DataFrame({"date": DAYS, "visits": VALUES, "promotion": 1.0})
+    _, options = read(tmp_path, frame.to_csv(index=False), future_covariates=("promotion",))
+    assert options.target == "visits"
+
+
+def test_a_second_table_is_read_by_the_names_of_the_first(tmp_path):
+    _, options = read(tmp_path, columns(DAYS.strftime("%d.%m.%Y"), decimal_commas(VALUES)).to_csv(sep=";", index=False))
+    future = pd.DataFrame({"Filiale": "A", "Datum": ["03.03.2024", "31.03.2024"], "Rabatt": ["0,5", "1,0"]})
+    (tmp_path / "future.csv").write_text(future.to_csv(sep=";", index=False))
+    table = read_further(tmp_path / "future.csv", options)
+    assert table["Datum"].tolist() == [pd.Timestamp("2024-03-03"), pd.Timestamp("2024-03-31")]
+    assert table["Rabatt"].tolist() == [0.5, 1.0]
+
+
+def test_firsts_of_months_are_months_and_not_days_of_january(tmp_path):
+    months = pd.date_range("2022-01-01", periods=30, freq="MS")
+    for date_format in ("%d/%m/%Y", "%m/%d/%Y"):
+        table, options = read(tmp_path, columns(months.strftime(date_format), VALUES[:30]).to_csv(index=False))
+        assert panel_of(table, options).freq == "MS", date_format
+
+
+def test_what_can_be_read_in_two_ways_is_asked_back(tmp_path):
+    text = columns(["01/02/2024", "02/03/2024", "03/04/2024"], VALUES[:3]).to_csv(index=False)
+    with pytest.raises(OptionError, match=r"can be read as .* and as .* Hint: Say which: --date-format"):
+        read(tmp_path, text)
+    table, _ = read(tmp_path, text, date_format="%d/%m/%Y")
+    assert table["Datum"].tolist()[0] == pd.Timestamp("2024-02-01")
+    with pytest.raises(OptionError, match=r"--date-format %Y does not fit 'Datum'"):
+        read(tmp_path, text, date_format="%Y")
+
+
+def test_one_thousand_or_one_is_not_decided(tmp_path):
+    table, options = read(tmp_path, columns(DAYS[:4], ["1,234", "1,235", "1,236", "1,237"]).to_csv(index=False))
+    with pytest.raises(FrameError, match=r"frame.non_numeric_target"):
+        panel_of(table, options)
+
+
+@pytest.mark.parametrize(
+    ("frame", "option"),
+    [
+        (pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}), "--timestamp-column"),
+        (pd.DataFrame({"von": ["2024-01-01"], "bis": ["2024-01-02"], "Umsatz": [1.0]}), "--timestamp-column"),
+        (pd.DataFrame({"date": DAYS, "note": "x"}), "--target"),
+        (pd.DataFrame({"date": [DAYS[0]] * 4, "a": list("xxyy"), "b": list("uvuv"), "y": 1.0}), "--id-column"),
+        (pd.DataFrame({"date": [*DAYS[:2]] * 2, "a": list("xxyy"), "b": list("uuvv"), "y": 1.0}), "--id-column"),
+    ],
+)
+def test_what_cannot_be_told_names_the_option(frame, option, tmp_path):
+    with pytest.raises(OptionError, match=option) as caught:
+        read(tmp_path, frame.to_csv(index=False))
+    assert caught.value.code == "cli.bad_input"
+
+
+def test_a_name_that_is_given_is_never_guessed(tmp_path):
+    table, options = read(tmp_path, columns(DAYS, VALUES).to_csv(index=False), target="Umsaetze")
+    assert options.target == "Umsaetze"
+    with pytest.raises(FrameError, match=r"no column 'Umsaetze'"):
+        panel_of(table, options)
+
+
+def test_excel_says_its_separator_in_the_first_line(tmp_path):
+    table, _ = read(tmp_path, "sep=;\n" + columns(DAYS, decimal_commas(VALUES)).to_csv(sep=";", index=False))
+    np.testing.assert_allclose(table["Umsatz"], VALUES)
+
+
+def test_letters_of_windows(tmp_path, capsys):
+    table, _ = read(tmp_path, columns(DAYS, VALUES, "Köln").to_csv(index=False).encode("cp1252"))
+    assert table["Filiale"].tolist()[0] == "Köln"
+    assert "Windows-1252" in capsys.readouterr().err
+
+
+def test_spreadsheets_are_refused_with_what_to_do(tmp_path, capsys):
+    (tmp_path / "sales.xlsx").write_bytes(b"PK")
+    assert main(["forecast", str(tmp_path / "sales.xlsx")]) == 2
+    assert "Save the sheet as CSV" in capsys.readouterr().err
+
+
+def test_the_cell_that_is_no_number_is_named():
+    frame = columns(DAYS[:3], ["1.5", "closed", "2.5"])
+    with pytest.raises(FrameError, match=r"row 1, timestamp 2024-01-04.*not 'closed'"):
+        normalize_frame(frame, id_column="Filiale", timestamp_column="Datum", target="Umsatz")
+
+
+def test_parquet_columns_are_guessed_too(tmp_path, capsys):
+    path = tmp_path / "table.parquet"
+    columns(DAYS, VALUES).to_parquet(path)
+    assert main(["forecast", str(path), "--prediction-length", "2", "--quantile-levels", "0.5", "--no-symmetrize"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Filiale,Datum,target_name,predictions,0.5\nA,2024-03-03")
+    assert "tsar: note: guessed" in err
