@@ -57,6 +57,8 @@ def _for_page(text: str, prefix: str) -> str:
     for color, name in _VARIABLES.items():
         text = text.replace(color, f"var({name})")
     return text
+
+
 LONGEST_NAME = 28  # characters beside an axis
 
 
