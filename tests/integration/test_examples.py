@@ -13,7 +13,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 
 
 ENGINES = {"10_ray": "ray.data", "11_spark": "pyspark", "12_dask": "dask.dataframe"}
-LONG = ("02_", "03_", "04_", "05_", "06_", "08_", "09_", "13_", *ENGINES)  # ten seconds and more
+OTHERS = {"14_skforecast": "skforecast", "15_darts": "darts"}  # not in the extra `dev`
+LONG = ("02_", "03_", "04_", "05_", "06_", "08_", "09_", "13_", *ENGINES, *OTHERS)  # ten seconds and more
 MARKED = [pytest.param(path, marks=pytest.mark.slow if path.stem.startswith(LONG) else ()) for path in EXAMPLES]
 
 
@@ -22,7 +23,7 @@ def test_example_runs(path, tmp_path):
     if path.stem in NEEDS:
         pytest.importorskip(NEEDS[path.stem])
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
-    strictly = [] if path.stem in ENGINES else ["-W", "error"]  # engines have warnings of their own
+    strictly = [] if path.stem in ENGINES | OTHERS else ["-W", "error"]  # those have warnings of their own
     command = [sys.executable, *strictly, str(path)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -68,7 +69,7 @@ def check_explain(folder, printed):
     assert (folder / "demo-output" / "explain.png").read_bytes().startswith(b"\x89PNG")
 
 
-NEEDS = {"02_fine_tune": "aeon"} | ENGINES
+NEEDS = {"02_fine_tune": "aeon"} | ENGINES | OTHERS
 
 
 def check_generate(folder, printed):
@@ -89,6 +90,23 @@ def check_events(folder, printed):
     assert len(printed.split("one way it could go on:")[1].strip().splitlines()) == 6
 
 
+def check_skforecast(folder, printed):
+    errors = {line.split(":")[0]: float(line.split()[-1]) for line in printed.splitlines()[:2]}
+    assert errors["tsar"] < 1.2 * errors["ridge"]
+    bands = pd.read_csv(folder / "forecast.csv", index_col=0)
+    assert len(bands) == 12
+    assert (bands["lower_bound"] < bands["pred"]).all()
+    assert (bands["pred"] < bands["upper_bound"]).all()
+
+
+def check_darts(folder, printed):
+    naive, ours = (float(line.split()[-1]) for line in printed.splitlines()[:2])
+    assert ours < naive
+    forecast = pd.read_csv(folder / "forecast.csv", index_col=0)
+    assert list(forecast) == [f"temperature_q{level:.3f}" for level in (0.1, 0.5, 0.9)]
+    assert (forecast.diff(axis=1).iloc[:, 1:] > 0).all(axis=None)
+
+
 CHECKS = {
     "01_zero_shot": check_zero_shot,
     "02_fine_tune": check_fine_tune,
@@ -98,4 +116,6 @@ CHECKS = {
     "09_generate": check_generate,
     **dict.fromkeys(ENGINES, check_engine),
     "13_events": check_events,
+    "14_skforecast": check_skforecast,
+    "15_darts": check_darts,
 }

@@ -13,7 +13,13 @@ from tsar import Forecaster
 from tsar.errors import FrameError, MissingDependencyError, OptionError
 from tsar.interop.nixtla import TsarNixtla
 from tsar.interop.windows import WindowRegressor
-from tsar.metrics import mean_absolute_scaled_error, seasonal_error, weighted_quantile_loss
+from tsar.metrics import (
+    interval_coverage,
+    mean_absolute_scaled_error,
+    seasonal_error,
+    symmetric_mape,
+    weighted_quantile_loss,
+)
 from tsar.optional import require
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using `json`-module:UserWarning")  # GluonTS without orjson
@@ -56,6 +62,8 @@ def test_a_window_regressor_moves_with_its_rows():
     X = long_frame()["target"].to_numpy().reshape(-1, 30)
     model = WindowRegressor().fit(X[:, :24], X[:, 24:27])
     np.testing.assert_allclose(model.predict(3 * X[:, :24] + 5), 3 * model.predict(X[:, :24]) + 5, rtol=1e-3)
+    lags = WindowRegressor(newest_first=True).fit(X[:, 23::-1], X[:, 24:27])
+    np.testing.assert_allclose(lags.predict(X[:, 23::-1]), model.predict(X[:, :24]))
     with pytest.raises(OptionError, match="alpha"):
         WindowRegressor(alpha=-1).fit(X[:, :24], X[:, 24])
 
@@ -132,14 +140,17 @@ def test_sktime_checks_of_the_forecaster():
 
     results = check_estimator(TsarForecaster, raise_exceptions=False, verbose=False)
     assert [name for name, outcome in results.items() if outcome != "PASSED"] == []
+    pretraining = [name for name in results if name.startswith("test_pretrain")]
+    print(f"{len(results)} checks of sktime passed, {len(pretraining)} of them on pretraining")
     assert len(results) > 700
+    assert len({name.split("[")[0] for name in pretraining}) >= 10
 
 
 def test_nixtla_columns_and_utilsforecast_scores():
     from functools import partial
 
     from utilsforecast.evaluation import evaluate
-    from utilsforecast.losses import mase
+    from utilsforecast.losses import coverage, mase, mqloss, quantile_loss, smape
 
     frame = long_frame(("unique_id", "ds", "y"))
     past, future = split(frame, "unique_id")
@@ -150,10 +161,18 @@ def test_nixtla_columns_and_utilsforecast_scores():
         past.set_axis(["item_id", "timestamp", "target"], axis=1)
     )
     np.testing.assert_allclose(answer["tsar-hi-80"], ours.quantiles[..., 2].ravel())
-    scores = evaluate(future.merge(answer), [partial(mase, seasonality=SEASON)], train_df=past, level=[80])
+    metrics = [partial(mase, seasonality=SEASON), smape, coverage, quantile_loss, mqloss]
+    scores = evaluate(future.merge(answer), metrics, train_df=past, level=[80]).groupby("metric")["tsar"].mean()
     names = {"unique_id": "item_id", "ds": "timestamp", "y": "target"}
     expected, _ = our_scores(past.rename(columns=names), future.rename(columns=names), ours.quantiles)
-    assert scores["tsar"].mean() == pytest.approx(expected, **CLOSE)
+    assert scores["mase"] == pytest.approx(expected, **CLOSE)
+    actual, (low, median, high) = future["y"].to_numpy().reshape(-1, AHEAD), np.moveaxis(ours.quantiles, -1, 0)
+    assert scores["smape"] == pytest.approx(symmetric_mape(actual, median) / 2, **CLOSE)  # theirs lies in 0 to 1
+    assert scores["coverage_level80"] == pytest.approx(interval_coverage(actual, low, high), **CLOSE)
+    losses = scores[["quantile_loss_q0.1", "quantile_loss_q0.9"]]
+    ends = weighted_quantile_loss(actual, ours.quantiles[..., [0, 2]], [0.1, 0.9])
+    assert 2 * losses.mean() / np.abs(actual).mean() == pytest.approx(ends, **CLOSE)
+    assert scores["mqloss"] == pytest.approx(losses.mean(), **CLOSE)
     windows = model.cross_validation(frame, AHEAD, n_windows=2, step_size=3, level=[80])
     assert len(windows) == 4 * 2 * AHEAD
     last = windows[windows["cutoff"] == windows["cutoff"].max()]

@@ -155,8 +155,9 @@ def _steps_of(fh: Any) -> int | None:
 def _panel_frame(y: Any) -> pd.DataFrame:
     """Every column of every instance as one item of a long frame."""
     parts = []
+    level = list(range(y.index.nlevels - 1)) if y.index.nlevels > 2 else 0
     for column in y.columns:
-        for item, part in y[column].groupby(level=list(range(y.index.nlevels - 1)), sort=False):
+        for item, part in y[column].groupby(level=level, sort=False):
             stamps = _stamps(part.index.get_level_values(-1))
             parts.append(
                 pd.DataFrame({"item_id": str((column, item)), TIME: stamps, TARGET: part.to_numpy(np.float64)})

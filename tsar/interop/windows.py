@@ -35,6 +35,8 @@ class WindowRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         Penalty of the ridge regression; the larger it is, the closer the prediction to the zero-shot forecast.
     device
         As in `tsar.Forecaster`.
+    newest_first
+        Whether the first column of X holds the newest value, as lags do (skforecast, mlforecast), not the oldest.
 
     Attributes
     ----------
@@ -44,10 +46,18 @@ class WindowRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         L, length of the windows.
     """
 
-    def __init__(self, model: str | Path | Decoder = "tsar-tiny", *, alpha: float = 1.0, device: str = "auto") -> None:
+    def __init__(
+        self,
+        model: str | Path | Decoder = "tsar-tiny",
+        *,
+        alpha: float = 1.0,
+        device: str = "auto",
+        newest_first: bool = False,
+    ) -> None:
         self.model = model
         self.alpha = alpha
         self.device = device
+        self.newest_first = newest_first
 
     def fit(self, X: Any, y: Any) -> WindowRegressor:
         """Learn the correction.
@@ -55,7 +65,7 @@ class WindowRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         Parameters
         ----------
         X
-            Windows (n, L), oldest value first, without missing values.
+            Windows (n, L), oldest value first unless `newest_first`, without missing values.
         y
             The next value (n,) or the next F values (n, F).
 
@@ -71,6 +81,7 @@ class WindowRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
         y = np.asarray(y, np.float64)
         self.num_outputs_ = 1 if y.ndim == 1 else y.shape[1]
         self.is_vector_ = y.ndim == 1
+        X = self._in_order(X)
         center, scale = _center_and_scale(X)
         features, forecast = self._features(X, center, scale)
         residual = (y.reshape(len(y), -1) - center) / scale - forecast
@@ -80,12 +91,15 @@ class WindowRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type:
     def predict(self, X: Any) -> FloatArray:
         """Return what follows each window, (n,) or (n, F) as `y` was given to `fit`."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        X = self._in_order(validate_data(self, X, reset=False, dtype=np.float64))
         center, scale = _center_and_scale(X)
         features, forecast = self._features(X, center, scale)
         added = np.asarray(self.correction_.predict(features)).reshape(forecast.shape)
         result: FloatArray = center + scale * (forecast + added)
         return result[:, 0] if self.is_vector_ else result
+
+    def _in_order(self, X: FloatArray) -> FloatArray:
+        return X[:, ::-1] if self.newest_first else X
 
     def _features(self, X: FloatArray, center: FloatArray, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Window and median forecast (n, L + F), and the forecast (n, F), standardised."""
