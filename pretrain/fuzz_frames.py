@@ -564,7 +564,9 @@ def main():
         print(run(case, random_decoder()))
         return 0
     began = time.perf_counter()
-    counts, failures = fuzz_in_parts(options.seed, options.frames, options.sample, options.jobs, options.table, options.keep)
+    counts, failures = fuzz_in_parts(
+        options.seed, options.frames, options.sample, options.jobs, options.table, options.keep
+    )
     seconds, today = time.perf_counter() - began, datetime.datetime.now(tz=datetime.UTC).date()
     tiny = counts["model", "tsar-tiny", "answer"]
     text = f"{options.frames} frames, seed {options.seed}, {len(failures)} crashed or wrong; {tiny} answers by tsar-tiny; {seconds:.0f} s; {today}."  # noqa: E501

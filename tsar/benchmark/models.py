@@ -134,7 +134,10 @@ def _forecast_each(
     """Forecast series by series, on several processes if asked."""
     work = (joblib.delayed(function)(past, data.prediction_length, data.seasonality, levels) for past in data.pasts)
     results = joblib.Parallel(n_jobs=jobs, return_as="generator")(work)
-    with watched_workers(), progress_bar(results, total=data.num_items, desc=data.name, unit="series", delay=2.0) as bar:
+    with (
+        watched_workers(),
+        progress_bar(results, total=data.num_items, desc=data.name, unit="series", delay=2.0) as bar,
+    ):
         return np.stack(list(bar))
 
 
