@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load
 
 from pretrain.make_body import make_body
 from tsar.decode import decode
@@ -14,9 +15,12 @@ from tsar.errors import TsarError
 from tsar.forecaster import Forecaster
 from tsar.hub import load_release
 from tsar.model.config import num_parameters
+from tsar.storage import read_folder
 from tsar.tasks.impute import fill_quantiles
+from tsar.training.checkpoint import find_checkpoint
 from tsar.training.config import load_recipe
 from tsar.training.loop import pretrain
+from tsar.training.optim import make_optimizer
 
 RECIPES = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
 FILL_ONLY = {"tsar-infill"}
@@ -92,6 +96,43 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, tiny_recipe, monkeypa
         pretrain(load_recipe(tiny_recipe, ["train.save_every=1000"]), tmp_path)
     assert caught.value.code == "training.nan_loss"
     assert not (tmp_path / "release").exists()
+
+
+def spoil_gradients(monkeypatch, is_spoilt):
+    """Make one element of one gradient NaN in the steps (from 0) of a real run that `is_spoilt` tells."""
+    steps = iter(range(10**6))
+
+    def spoil(gradient):
+        if is_spoilt(next(steps)):
+            gradient = gradient.clone()
+            gradient.view(-1)[0] = torch.nan
+        return gradient
+
+    def make(objective, config):
+        next(param for param in objective.parameters() if param.ndim == 2).register_hook(spoil)
+        return make_optimizer(objective, config)
+
+    monkeypatch.setattr("tsar.training.loop.make_optimizer", make)
+
+
+def test_a_few_gradients_that_are_nan_are_left_out(tmp_path, tiny_recipe, monkeypatch):
+    spoil_gradients(monkeypatch, lambda step: step % 10 < 9)  # never ten in a row
+    release = pretrain(load_recipe(tiny_recipe, ["train.steps=30"]), tmp_path)
+    assert all(torch.isfinite(value).all() for value in load_release(release).state_dict().values())
+
+
+def test_gradients_that_stay_nan_end_the_run_before_the_weights_are_spoilt(tmp_path, tiny_recipe, monkeypatch):
+    from tsar.errors import TrainingError
+
+    spoil_gradients(monkeypatch, lambda step: step >= 8)
+    with pytest.raises(TrainingError, match="gradient is not finite") as caught:
+        pretrain(load_recipe(tiny_recipe), tmp_path)
+    assert caught.value.code == "training.nan_loss"
+    assert not (tmp_path / "release").exists()
+    weights = load(read_folder(find_checkpoint(tmp_path))["weights.safetensors"])
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    monkeypatch.undo()
+    assert pretrain(load_recipe(tiny_recipe), tmp_path).name == "release", "the run goes on from what was saved"
 
 
 @pytest.mark.slow

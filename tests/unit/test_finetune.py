@@ -207,6 +207,44 @@ def test_a_loss_that_is_not_finite_is_an_error(frame, decoder):
     assert code_of(fit, frame, broken, fine_tune=fine_tune) == "training.nan_loss"
 
 
+def test_a_gradient_that_stays_nan_is_an_error(frame, decoder, monkeypatch):
+    """The loss alone would not tell: such a gradient counts as zero, and nothing would be learned."""
+    from tsar.training import finetune
+
+    def trainee(*arguments):
+        decoder = make(*arguments)
+        decoder.embedding.skip.weight.register_hook(lambda gradient: gradient * torch.nan)
+        return decoder
+
+    make = finetune._trainee
+    monkeypatch.setattr(finetune, "_trainee", trainee)
+    fine_tune = {**QUICK, "max_steps": 100, "patience": 100}
+    assert code_of(fit, frame, decoder, fine_tune=fine_tune) == "training.nan_loss"
+
+
+@pytest.mark.parametrize("lack", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_a_batch_that_does_not_fit_is_trained_in_parts(frame, decoder, monkeypatch, lack):
+    from tsar.training.objectives import NextPatches
+
+    forward, sizes = NextPatches.forward, []
+
+    def narrow(self, windows, *others):
+        sizes.append(len(windows))
+        if len(windows) > limit:
+            raise lack
+        return forward(self, windows, *others)
+
+    monkeypatch.setattr(NextPatches, "forward", narrow)
+    limit = 8
+    whole = fit(frame, decoder).predict(frame)
+    limit, sizes = 3, []
+    parts = fit(frame, decoder)
+    assert sizes[:7] == [8, 4, 2, 2, 2, 2, 2], "halved twice, and not tried again"
+    np.testing.assert_allclose(numbers(parts.predict(frame)), numbers(whole), rtol=1e-3, atol=1e-3)
+    limit = 0
+    assert code_of(fit, frame, decoder) == "resource.memory"
+
+
 def load_copy(decoder):
     copy = type(decoder)(decoder.config)
     copy.load_state_dict(decoder.state_dict())

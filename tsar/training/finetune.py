@@ -88,7 +88,7 @@ def fine_tune(
     Raises
     ------
     TrainingError
-        ``training.nan_loss`` when the loss stays not finite for ten steps.
+        ``training.nan_loss`` when loss or gradient stay not finite for ten steps.
     ResourceError
         ``resource.memory`` if one window alone does not fit into memory; larger batches are halved until they do.
     """
@@ -215,15 +215,16 @@ class _Run:
         if probing:
             for name, param in self.decoder.named_parameters():
                 param.grad = param.grad if name.startswith("head.") else None
-        clip_gradients(self.decoder.parameters(), SHAPE.grad_clip)
+        norm = clip_gradients(self.decoder.parameters(), SHAPE.grad_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.average()
-        self.bad_steps = 0 if math.isfinite(value) else self.bad_steps + 1
+        is_good = math.isfinite(value) and bool(torch.isfinite(norm))
+        self.bad_steps = 0 if is_good else self.bad_steps + 1
         if self.bad_steps >= BAD_STEPS:
             raise TrainingError(
-                f"The loss is not finite at step {self.step} of fine-tuning.",
+                f"Loss or gradient are not finite at step {self.step} of fine-tuning.",
                 code="training.nan_loss",
                 hint="Lower learning_rate in fine_tune; the released weights are untouched.",
             )

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,6 +43,8 @@ from tsar.training.validation import Validation
 from tsar.training.views import View
 
 logger = get_logger(__name__)
+BAD_STEPS = 10
+"""So many steps without a finite loss and gradient, one after the other, end a run."""
 
 
 def pretrain(
@@ -72,7 +74,7 @@ def pretrain(
     Raises
     ------
     TrainingError
-        ``training.nan_loss`` when the loss stays not finite for ten steps.
+        ``training.nan_loss`` when loss or gradient stay not finite for ten steps.
     CheckpointError
         ``checkpoint.busy`` if another process trains in this folder or `resume` is False and it holds checkpoints;
         ``checkpoint.invalid`` if its checkpoint does not fit the recipe.
@@ -130,6 +132,7 @@ class _Run:
     teacher: Teacher | None = None
     peak: float | None = None
     bad_steps: int = 0
+    norms: list[Tensor] = field(default_factory=list)  # of the gradients since the last look at them
 
     @classmethod
     def start(cls, recipe: Recipe, run_dir: Path, minutes: float | None, resume: bool) -> _Run:
@@ -258,7 +261,7 @@ class _Run:
                 loss = (rows.mean() + auxiliary_loss(self.objective)) / len(parts)
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
-        clip_gradients(self.objective.parameters(), self.recipe.optim.grad_clip)
+        self.norms.append(clip_gradients(self.objective.parameters(), self.recipe.optim.grad_clip))
         self.optimizer.step()
         after_step(self.objective)
         self._average()
@@ -341,14 +344,18 @@ class _Run:
         self.batches.pool.close()
 
     def _watch(self, losses: list[Tensor]) -> None:
-        finite = bool(torch.isfinite(torch.stack(losses)).all())
-        self.bad_steps = 0 if finite else self.bad_steps + len(losses)
-        if self.bad_steps >= 10:
-            raise TrainingError(
-                f"The loss is not finite at step {self.state.step}.",
-                code="training.nan_loss",
-                hint="Lower optim.lr; the last checkpoint is untouched.",
-            )
+        """End a run in which nothing is learned any more: such gradients were taken for zero (`clip_gradients`)."""
+        norms = list(whole({f"{number:09}": norm for number, norm in enumerate(self.norms)}).values())
+        self.norms = []
+        good_losses, good_norms = (torch.isfinite(torch.stack(one)).tolist() for one in (losses, norms))
+        for good_loss, good_norm in zip(good_losses, good_norms, strict=True):
+            self.bad_steps = 0 if good_loss and good_norm else self.bad_steps + 1
+            if self.bad_steps >= BAD_STEPS:
+                raise TrainingError(
+                    f"The {'gradient' if good_loss else 'loss'} is not finite at step {self.state.step}.",
+                    code="training.nan_loss",
+                    hint="Lower optim.lr; the last checkpoint is untouched.",
+                )
 
     def _clock(self, mine: float) -> float:
         """The main process's clock, so that all end the schedule at the same step."""
