@@ -234,7 +234,7 @@ class _Run:
         """Add the gradients of the mean loss, and return it; a batch that does not fit into memory goes in parts."""
         rows = self.rows_at_once or len(windows)
         try:
-            parts = zip(windows.split(rows), visible.split(rows), strict=True)
+            parts = zip(torch.split(windows, rows), torch.split(visible, rows), strict=True)
             return sum(self.gradients_of_part(*part, len(part[0]) / len(windows)) for part in parts)
         except NO_MEMORY as error:
             if not is_out_of_memory(error):
