@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from tsar.errors import ModelError, ResourceError
+from tsar.heads.empirical import empirical_quantiles
 from tsar.horizons import decode_by_horizons
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
@@ -328,11 +329,7 @@ def _pooled_quantiles(pool: Tensor, levels: Tensor) -> Tensor:
     level, and a band that loses its tails whenever it is fed back soon stops growing (tests/unit/test_decode.py).
     """
     paths = _refine(_refine(pool, levels).mT, levels)
-    ordered = paths.flatten(2).sort(-1).values
-    place = levels * ordered.shape[-1] - 0.5
-    left = place.long().clamp_max(ordered.shape[-1] - 2)
-    low, high = ordered[..., left], ordered[..., left + 1]
-    return low + (place - left) * (high - low)
+    return empirical_quantiles(paths.flatten(2), levels)
 
 
 def _refine(quantiles: Tensor, levels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tsar.heads.categorical import sharpened
+from tsar.heads.empirical import empirical_quantiles
 from tsar.model.cache import Cache, LayerCache
 from tsar.model.decoder import Decoder
 from tsar.model.ids import lagged
@@ -39,7 +40,7 @@ def sampled_quantiles(model: Decoder, values: Tensor, observed: Tensor, horizon:
     parts = []
     for rows in groups:
         paths = sample_paths(model, values[rows], observed[rows], horizon)
-        parts.append(empirical_quantiles(paths, model.levels.to(torch.float64)))
+        parts.append(empirical_quantiles(paths.transpose(1, 2), model.levels.to(torch.float64)))
     quantiles = torch.cat(parts)
     low = torch.where(observed, values, torch.inf).amin(1)
     high = torch.where(observed, values, -torch.inf).amax(1)
@@ -104,15 +105,6 @@ def uniforms(seed: int, steps: int, count: int) -> FloatArray:
     generator = np.random.default_rng([seed, count])
     rows = [(generator.permutation(count) + generator.random(count)) / count for _ in range(steps)]
     return np.stack(rows).clip(1e-12, 1 - 1e-12)
-
-
-def empirical_quantiles(paths: Tensor, levels: Tensor) -> Tensor:
-    """Quantiles (B, F, Q) of paths (B, S, F), straight lines between the middles of the S steps."""
-    ordered = paths.sort(1).values
-    place = (levels * ordered.shape[1] - 0.5).clamp(0, ordered.shape[1] - 1)
-    low = ordered[:, place.floor().long()]
-    high = ordered[:, place.ceil().long()]
-    return (low + place.frac()[:, None] * (high - low)).transpose(1, 2)
 
 
 class IdDraw:

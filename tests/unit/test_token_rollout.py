@@ -9,8 +9,9 @@ from tests.unit.vocabulary_models import NAMES, L, contexts, decoder
 from tsar import Forecaster
 from tsar.decode import decode, one_pass
 from tsar.errors import ModelError
+from tsar.heads.empirical import empirical_quantiles
 from tsar.model.decoder import Decoder
-from tsar.token_rollout import empirical_quantiles, inverse, sample_paths, uniforms
+from tsar.token_rollout import inverse, sample_paths, uniforms
 from tsar.training.objectives import NextPatches, NextToken, make_objective
 from tsar.training.objectives.next_token import first_half, lifted
 
@@ -83,7 +84,7 @@ def test_quantiles_of_paths_are_those_of_numpy():
     drawn = torch.randn(2, 20, 3, dtype=torch.float64)
     levels = torch.tensor([0.01, 0.1, 0.5, 0.9], dtype=torch.float64)
     wanted = np.quantile(drawn.numpy(), levels.numpy(), axis=1, method="hazen").transpose(1, 2, 0)
-    np.testing.assert_allclose(empirical_quantiles(drawn, levels).numpy(), wanted)
+    np.testing.assert_allclose(empirical_quantiles(drawn.transpose(1, 2), levels).numpy(), wanted)
 
 
 @pytest.mark.parametrize("name", NAMES)

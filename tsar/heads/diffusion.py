@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from tsar.heads.base import AnchoredHead
+from tsar.heads.empirical import empirical_quantiles
 from tsar.heads.quantile import QuantileLaw
 
 LEAST_SCALE = 1e-4
@@ -128,11 +129,8 @@ class DiffusionLaw:
         """Empirical quantiles (…, P, Q) of `NUM_DRAWS` draws from fixed noise, ascending."""
         noise = _even_noise(self.loc.shape[-1]).to(self.loc)
         shape = (NUM_DRAWS, *[1] * (self.loc.dim() - 1), self.loc.shape[-1])
-        draws = self._denoise(noise.view(shape).expand(NUM_DRAWS, *self.loc.shape)).sort(0).values
-        place = (levels * NUM_DRAWS - 0.5).clamp(0, NUM_DRAWS - 1)
-        left = place.long().clamp_max(NUM_DRAWS - 2)
-        share = (place - left).to(draws.dtype).view(-1, *[1] * self.loc.dim())
-        return (draws[left] + share * (draws[left + 1] - draws[left])).movedim(0, -1)
+        draws = self._denoise(noise.view(shape).expand(NUM_DRAWS, *self.loc.shape))
+        return empirical_quantiles(draws.movedim(0, -1), levels)
 
     def sample(self, generator: Generator, num_samples: int) -> Tensor:
         """Draws (num_samples, …, P); the points of a patch belong together."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LINE, COOL = "#dfe3e8", "#3b6ea5"
+LONGEST_NAME = 28  # characters beside an axis
 _VARIABLES = {INK: "--ink", MEDIAN: "--median", BAND: "--band", LINE: "--line", COOL: "--cool"}
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 MOST_POINTS = 1200
@@ -57,9 +58,6 @@ def _for_page(text: str, prefix: str) -> str:
     for color, name in _VARIABLES.items():
         text = text.replace(color, f"var({name})")
     return text
-
-
-LONGEST_NAME = 28  # characters beside an axis
 
 
 def draw_forecast(

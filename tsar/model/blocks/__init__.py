@@ -1,9 +1,9 @@
 """The layers of a trunk. A new one is a module here and a line in `BLOCKS` or `FEED_FORWARDS`.
 
 A block is made of the config and its number among the layers. It has ``forward(x_BTD, rotary, mask, cache, last,
-tokens)``, as `AttentionBlock`, ``initialize()``, after which it adds nothing to the residual stream, and says by
-``can_cache`` whether it reads new tokens with the help of a `LayerCache`. A feed-forward layer is made of the config,
-takes and gives (B, T, D), and has ``initialize()`` as well.
+tokens)``, as `tsar.model.blocks.mixing.Block`, ``initialize()``, after which it adds nothing to the residual stream,
+and says by ``can_cache`` whether it reads new tokens with the help of a `LayerCache`. A feed-forward layer is made of
+the config, takes and gives (B, T, D), and has ``initialize()`` as well.
 
 A part may have ``statistics()``, figures for the training log, and ``auxiliary_loss()`` and ``after_step()``, see
 `tsar.training.auxiliary`.

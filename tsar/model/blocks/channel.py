@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tsar.model.blocks.mixing import MixingBlock
+from tsar.model.blocks.mixing import Block
 from tsar.model.cache import LayerCache
 from tsar.model.config import ModelConfig
 from tsar.tokenizers.patch import Tokens
@@ -82,7 +82,7 @@ def tabulate(group: Tensor) -> tuple[Tensor, Tensor]:
     return table.view(len(counts), -1), place
 
 
-class ChannelBlock(MixingBlock):
+class ChannelBlock(Block):
     """Attention across the channels of an item, then a feed-forward layer."""
 
     mixer_kind = ChannelAttention

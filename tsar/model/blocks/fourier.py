@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tsar.model.blocks.mixing import MixingBlock, convolve, hide_padding, reach_of, remember
+from tsar.model.blocks.mixing import Block, convolve, hide_padding, reach_of, remember
 from tsar.model.cache import LayerCache
 from tsar.model.config import ModelConfig
 from tsar.tokenizers.patch import Tokens
@@ -64,7 +64,7 @@ class Fourier(nn.Module):
         return weights
 
 
-class FourierBlock(MixingBlock):
+class FourierBlock(Block):
     """A Fourier layer, then a feed-forward layer."""
 
     mixer_kind = Fourier

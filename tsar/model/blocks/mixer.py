@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tsar.model.blocks.mixing import MixingBlock, convolve, hide_padding, reach_of
+from tsar.model.blocks.mixing import Block, convolve, hide_padding, reach_of
 from tsar.model.cache import LayerCache
 from tsar.model.config import ModelConfig
 from tsar.tokenizers.patch import Tokens
@@ -55,7 +55,7 @@ class TokenMixer(nn.Module):
         return written
 
 
-class MixerBlock(MixingBlock):
+class MixerBlock(Block):
     """A perceptron across tokens, then a feed-forward layer.
 
     With ``config.patch_splits`` a layer splits each token into so many neighbours of a fraction of the width, works on

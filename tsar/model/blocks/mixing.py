@@ -1,4 +1,4 @@
-"""What the layers beyond attention share: the block around a mixer of tokens, and convolution along time."""
+"""What the layers of a trunk share: the block around a mixer of tokens, and convolution along time."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from tsar.model.layers import RMSNorm
 from tsar.tokenizers.patch import Tokens
 
 
-class MixingBlock(nn.Module):
+class Block(nn.Module):
     """Pre-normalised residual block: a mixer lets tokens know of each other, then a feed-forward layer.
 
     A mixer is made of the config, has ``forward(x_BTD, tokens, cache, last)``, which returns what to add to the
-    residual stream, and ``initialize()``, after which that is nothing.
+    residual stream, and ``initialize()``, after which that is nothing. A block whose mixer takes something else has its
+    own `mix`.
     """
 
     can_cache = True
     mixer_kind: ClassVar[type[Any]]
+    mixer_name: ClassVar[str] = "mixer"  # what its weights are called in a release
 
     def __init__(self, config: ModelConfig, number: int = 0) -> None:
         super().__init__()
-        self.mixer_norm = RMSNorm(config.d_model, config.norm_eps)
-        self.mixer = self.mixer_kind(config)
+        self.add_module(f"{self.mixer_name}_norm", RMSNorm(config.d_model, config.norm_eps))
+        self.add_module(self.mixer_name, self.mixer_kind(config))
         self.feed_forward_norm = RMSNorm(config.d_model, config.norm_eps)
         self.feed_forward = FEED_FORWARDS[config.feed_forward](config)
 
@@ -45,14 +47,28 @@ class MixingBlock(nn.Module):
 
         `rotary` and `mask` are for attention; what is padding, and which rows belong together, is told by `tokens`.
         """
-        written = self.mixer(self.mixer_norm(x_BTD), tokens, cache, last)
+        normed = getattr(self, f"{self.mixer_name}_norm")(x_BTD)
+        written = self.mix(normed, rotary, mask, cache, last, tokens)
         x_BTD = (x_BTD if last is None else x_BTD[:, -last:]) + written
         after: Tensor = x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
         return after
 
+    def mix(
+        self,
+        x_BTD: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        cache: LayerCache | None,
+        last: int | None,
+        tokens: Tokens | None,
+    ) -> Tensor:
+        """Return what the mixer adds, (B, T or `last`, D)."""
+        written: Tensor = getattr(self, self.mixer_name)(x_BTD, tokens, cache, last)
+        return written
+
     def initialize(self) -> None:
         """Add nothing to the residual stream to begin with."""
-        self.mixer.initialize()
+        getattr(self, self.mixer_name).initialize()
         self.feed_forward.initialize()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tsar.model.blocks.mixing import MixingBlock, convolve, hide_padding, remember
+from tsar.model.blocks.mixing import Block, convolve, hide_padding, remember
 from tsar.model.cache import LayerCache
 from tsar.model.config import ModelConfig
 from tsar.tokenizers.patch import Tokens
@@ -82,7 +82,7 @@ class StateSpace(nn.Module):
         return state_BDN, (self.read * state_BDN).sum(-1) + self.skip * input_BD
 
 
-class StateSpaceBlock(MixingBlock):
+class StateSpaceBlock(Block):
     """A state-space layer, then a feed-forward layer."""
 
     mixer_kind = StateSpace
