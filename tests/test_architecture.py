@@ -49,7 +49,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TRAINING_MAY_IMPORT = RANK["model"]
-LAZILY_IMPORTS_TRAINING = {"cli", "forecaster", "tasks", "tuning", "saved"}
+LAZILY_IMPORTS_TRAINING = {"cli", "events", "forecaster", "tasks", "tuning", "saved"}
 
 PANDAS_ALLOWED = {
     "freq",

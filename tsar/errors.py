@@ -34,6 +34,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "event.null_type": "the type of an event is missing",
         "event.unknown_type": "an event has a type that was not there in fit",
         "event.too_few": "no item has enough events",
+        "event.too_many_types": "the events have more types than the model can tell apart",
         # covariates
         "covariate.missing_future": "future covariates are named but future_df was not given",
         "covariate.short_future": "future_df lacks rows of timestamps that are to be forecast",
@@ -76,6 +77,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "corpus.forbidden": "a source of the corpus must not be trained on",
         "checkpoint.invalid": "a checkpoint is incomplete or damaged",
         "checkpoint.busy": "another run is writing to this folder",
+        "checkpoint.no_resume": "a folder has a run of a kind that cannot be taken up again",
         "training.nan_loss": "the training loss is not finite",
         "training.no_second_view": "a contrastive objective was given one view of its windows",
         # backtest

@@ -10,19 +10,23 @@ import torch
 from safetensors.torch import load
 
 from pretrain.make_body import make_body
+from tsar.cli import main
 from tsar.decode import decode
-from tsar.errors import TsarError
+from tsar.errors import FrameError, TsarError
+from tsar.events.forecaster import EventForecaster
 from tsar.forecaster import Forecaster
 from tsar.hub import load_release
 from tsar.model.config import num_parameters
 from tsar.storage import read_folder
 from tsar.tasks.impute import fill_quantiles
 from tsar.training.checkpoint import find_checkpoint
-from tsar.training.config import load_recipe
+from tsar.training.config import load_recipe, read_recipe
 from tsar.training.loop import pretrain
 from tsar.training.optim import make_optimizer
 
-RECIPES = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
+ALL = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
+RECIPES = [path for path in ALL if read_recipe(path).get("task", "series") == "series"]
+EVENTS = [path for path in ALL if read_recipe(path).get("task") == "events"]
 FILL_ONLY = {"tsar-infill"}
 """Trained on nothing but holes."""
 SHRUNK = [
@@ -66,6 +70,35 @@ def test_recipe_trains_and_its_release_forecasts(path, tmp_path):
         assert len(forecast) == 20
         assert np.isfinite(forecast["predictions"]).all()
     assert load_recipe(release / "train.yaml") == recipe
+
+
+@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
+def test_recipe_of_events_trains_and_forecasts_sequences_that_it_has_not_seen(path, tmp_path):
+    release = tmp_path / "run" / "release"
+    small = [
+        "model.d_model=16", "model.num_layers=1", "model.context_length=16", "model.rerank_events=5",
+        "data.num_processes=12", "data.sequences=2", "data.events=40", "train.steps=20", "train.threads=1",
+    ]  # fmt: skip
+    assert main(["pretrain", str(path), "--run-dir", str(tmp_path / "run"), "--set", *small]) == 0
+    facts = json.loads((release / "train.json").read_text())
+    assert np.isfinite(facts["log_likelihood"])
+    stages = [json.loads(line)["stage"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert set(stages) == {"proposer", "energy"}
+    random = np.random.default_rng(0)
+    stamps = pd.Timestamp("2026-03-01") + pd.to_timedelta(random.exponential(3.0, 60).cumsum(), unit="h")
+    events = pd.DataFrame({"item_id": "shop", "timestamp": stamps, "event_type": random.choice(["visit", "order"], 60)})
+    before = (release / "model.safetensors").read_bytes()
+    forecaster = EventForecaster(model=release, rerank="energy", num_samples=20).fit(events)
+    counts = forecaster.predict(horizon="2D")
+    assert set(counts["event_type"]) == {"order", "visit"}
+    assert 2 < counts["predictions"].sum() < 100, "16 events in two days"
+    assert (release / "model.safetensors").read_bytes() == before
+    forecaster.save(tmp_path / "saved")
+    pd.testing.assert_frame_equal(EventForecaster.load(tmp_path / "saved").predict(horizon="2D"), counts)
+    many = events.assign(event_type=[f"type {number % 5}" for number in range(60)])
+    with pytest.raises(FrameError, match=r"event\.too_many_types"):
+        EventForecaster(model=release).fit(many)
+    assert main(["pretrain", str(path), "--run-dir", str(tmp_path / "run"), "--set", *small]) != 0, "no resuming"
 
 
 def test_training_learns(tmp_path, tiny_recipe):

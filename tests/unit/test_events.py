@@ -11,7 +11,7 @@ from sklearn.base import clone
 from tests.unit.hawkes import BASE, DECAY, JUMPS, log_likelihood, poisson_log_likelihood, simulate, to_frame
 from tsar import EventForecaster
 from tsar.errors import FrameError, NotFittedError, OptionError, ReleaseError
-from tsar.events.distance import sequence_distance
+from tsar.events.distance import pairwise_distances, sequence_distance
 from tsar.events.network import EventModel, Gaps, make_config, survival
 from tsar.events.rollout import draw_gap
 from tsar.model.cache import LayerCache
@@ -110,6 +110,16 @@ def test_prediction_sums_up_the_samples(fitted):
     np.testing.assert_allclose(counts.set_index(["item_id", "event_type"])["predictions"], mean)
     assert (counts["0.1"] <= counts["0.5"]).all()
     assert (counts["0.5"] <= counts["0.9"]).all()
+
+
+def test_one_sequence_is_one_of_the_paths(fitted):
+    one = fitted.predict_sequence(horizon=20.0)
+    drawn = fitted.sample(horizon=20.0)
+    for item, events in one.groupby("item_id"):
+        stamps = tuple(events["timestamp"])
+        paths = drawn[drawn["item_id"] == item].groupby("sample")["timestamp"]
+        assert stamps in {tuple(path) for _, path in paths}
+    assert len(fitted.predict_sequence(num_events=3)) == 12
 
 
 def test_number_of_events(fitted):
@@ -236,6 +246,18 @@ def test_distance_is_the_cheapest_matching(seed):
     codes, others = random.integers(2, size=4), random.integers(2, size=5)
     wanted = sum(brute_distance(left[codes == k], right[others == k], 1.0) for k in (0, 1))
     assert sequence_distance(left, codes, right, others, 1.0) == pytest.approx(wanted)
+
+
+def test_all_pairs_at_once_are_as_one_by_one():
+    random = np.random.default_rng(0)
+    times, codes = np.sort(random.random((6, 9)) * 5, 1), random.integers(3, size=(6, 9))
+    inside = times < random.uniform(0, 5, (6, 1))
+    inside[0] = False
+    wanted = [
+        [sequence_distance(times[i, inside[i]], codes[i, inside[i]], times[j, inside[j]], codes[j, inside[j]], 0.7)
+         for j in range(6)] for i in range(6)
+    ]  # fmt: skip
+    np.testing.assert_allclose(pairwise_distances(times, codes, inside, 0.7), wanted)
 
 
 def test_simulated_hawkes_has_the_rate_of_theory():

@@ -7,12 +7,15 @@ import pytest
 import yaml
 
 from tsar.errors import RecipeError
+from tsar.events.recipe import EventRecipe, make_event_recipe
 from tsar.hub import load_model
 from tsar.model.decoder import Decoder
-from tsar.training.config import Recipe, Shape, load_recipe, make_recipe, recipe_to_yaml
+from tsar.training.config import Recipe, Shape, load_recipe, make_recipe, read_recipe, recipe_to_yaml
 from tsar.training.distill import incompatibility
 
-RECIPES = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
+ALL = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
+RECIPES = [path for path in ALL if read_recipe(path).get("task", "series") == "series"]
+EVENTS = [path for path in ALL if read_recipe(path).get("task") == "events"]
 TEXT = """
 name: demo
 seed: 3
@@ -55,6 +58,36 @@ def test_every_recipe_of_the_repository_parses(path):
     assert recipe.train.steps or recipe.train.minutes
     assert max(shape.context_length for shape in recipe.shapes) >= recipe.model.context_length // 2
     assert recipe.corrupt.max_span <= recipe.model.max_span
+
+
+@pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
+def test_every_recipe_of_events_parses_and_is_written_out_in_full(path):
+    recipe = make_event_recipe(read_recipe(path))
+    assert recipe.train.steps or recipe.train.minutes
+    values = yaml.safe_load(recipe_to_yaml(recipe))
+    assert make_event_recipe(values) == recipe
+    assert set(values) == {field.name for field in dataclasses.fields(EventRecipe)}
+    code, text = code_and_text(load_recipe, path)
+    assert (code, "events" in text) == ("recipe.bad_value", True)
+
+
+@pytest.mark.parametrize(
+    ("override", "code"),
+    [
+        ("data.series=3", "recipe.unknown_key"),
+        ("model.num_types=0", "recipe.bad_value"),
+        ("data.processes={rain: 1.0}", "recipe.bad_value"),
+        ("train.energy_share=1.0", "recipe.bad_value"),
+        ("name=a/b", "recipe.bad_value"),
+    ],
+)
+def test_bad_recipes_of_events_are_refused(override, code):
+    assert code_and_text(make_event_recipe, read_recipe(EVENTS[0], [override]))[0] == code
+
+
+def test_every_recipe_has_a_task_that_is_known():
+    assert len(RECIPES) + len(EVENTS) == len(ALL)
+    assert "hypro" in {path.stem for path in EVENTS}
 
 
 def test_there_are_recipes():

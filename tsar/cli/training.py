@@ -18,7 +18,7 @@ from tsar.cli.options import (
     make_forecaster,
 )
 from tsar.cli.tables import read_further, read_input
-from tsar.errors import OptionError
+from tsar.errors import OptionError, RecipeError
 
 if TYPE_CHECKING:
     from tsar.training.tune_config import FineTuneReport
@@ -131,25 +131,49 @@ def add_pretrain(commands: Any, common: argparse.ArgumentParser) -> None:
 def pretrain(options: argparse.Namespace) -> int:
     """Carry out ``tsar pretrain``."""
     from tsar.logging import log_to_terminal
-    from tsar.training.config import load_recipe
-    from tsar.training.loop import pretrain as run_pretraining
+    from tsar.training.config import TASK, read_recipe
 
-    recipe = load_recipe(find_recipe(options.recipe), options.overrides)
+    path = find_recipe(options.recipe)
+    values = read_recipe(path, options.overrides)
+    task = str(values.get("task", TASK))
+    if task not in TASKS:
+        text = f"The recipe has the unknown task {task!r}."
+        raise RecipeError(text, code="recipe.bad_value", hint=f"Known: {', '.join(TASKS)}.")
     if _is_main_process():
         log_to_terminal()
+    result = TASKS[task](options, path, values)
+    if _is_main_process():
+        print(result)
+    return 0
+
+
+def _pretrain_series(options: argparse.Namespace, path: Path, values: dict[str, Any]) -> object:
+    """Train a model of series, or several."""
+    from tsar.training.config import make_recipe
+    from tsar.training.loop import pretrain as run_pretraining
+
+    recipe = make_recipe(values)
     run_dir = options.run_dir or Path("runs") / recipe.name
     if options.sweep:
         from tsar.training.sweep import run_sweep
 
-        path = find_recipe(options.recipe)
-        sweep = run_sweep(path, options.sweep, run_dir, overrides=options.overrides, minutes=options.minutes)
-        if _is_main_process():
-            print(sweep)
-        return 0
-    result = run_pretraining(recipe, run_dir, minutes=options.minutes, resume=options.resume)
-    if _is_main_process():
-        print(result)
-    return 0
+        return run_sweep(path, options.sweep, run_dir, overrides=options.overrides, minutes=options.minutes)
+    return run_pretraining(recipe, run_dir, minutes=options.minutes, resume=options.resume)
+
+
+def _pretrain_events(options: argparse.Namespace, path: Path, values: dict[str, Any]) -> object:
+    """Train a model of events; such runs are short, and none is taken up again."""
+    from tsar.events.pretraining import pretrain_events
+    from tsar.events.recipe import make_event_recipe
+
+    if options.sweep:
+        raise OptionError("--sweep knows no recipes of events.", code="cli.bad_input")
+    recipe = make_event_recipe(values)
+    return pretrain_events(recipe, options.run_dir or Path("runs") / recipe.name, minutes=options.minutes)
+
+
+TASKS = {"series": _pretrain_series, "events": _pretrain_events}
+"""What trains a recipe, by its `task`."""
 
 
 def find_recipe(recipe: str) -> Path:

@@ -12,16 +12,20 @@ import torch
 from sklearn.base import BaseEstimator
 
 from tsar.errors import OptionError
-from tsar.events.energy import EnergyModel, path_weights
-from tsar.events.network import EventModel, make_config
+from tsar.events.distance import pairwise_distances
+from tsar.events.energy import History, path_weights
+from tsar.events.network import EventConfig
+from tsar.events.networks import build_networks
+from tsar.events.release import take_over
 from tsar.events.rollout import MOST_EVENTS, roll_out
 from tsar.events.sequences import EventSequences, read_duration, read_events, require_events
-from tsar.events.training import fit_energy, fit_events
+from tsar.events.training import Budget, fit_energy, fit_events
 from tsar.forecast import validate_levels
 from tsar.samples import item_generator
 from tsar.types import FloatArray, IntArray, PathLike
 from tsar.unfitted import NotFittedError
 
+REMOVAL_GAPS = 2.0  # cost of adding or removing an event in `predict_sequence`
 PROPOSALS = 4  # paths drawn for each that is kept
 SIZES = ("d_model", "num_layers", "num_components", "context_length", "max_steps", "rerank_events")
 
@@ -37,6 +41,10 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         Width and depth of the network, and log-normals in the law of a gap.
     max_steps
         Training steps of 16 windows each.
+    model
+        Folder of an event model that ``tsar pretrain`` has made from a recipe of events. `fit` then trains nothing: it
+        takes the types and the scale of time from the events, and the sizes above are those of the model. None: learn
+        from the events.
     rerank
         None, or ``"energy"``: paths are drawn four times over and resampled by an energy of how they begin, learned by
         telling real continuations from drawn ones (HYPRO).
@@ -57,9 +65,12 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         The types seen by `fit`, sorted.
     log_likelihood_ : float
         Mean of the held-back part, nats an event, time in seconds or in the unit of the stamps.
-    energy_gain_ : float
+    config_ : EventConfig
+        Sizes of the networks.
+    energy_gain_, temper_ : float
         With ``rerank="energy"``: by how many nats the energy tells held-back continuations from drawn ones better
-        than chance.
+        than chance, and the power of the weights that did so. Both are zero, and paths stay as they are drawn, unless
+        the gain is more than two standard errors.
 
     Notes
     -----
@@ -87,6 +98,7 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         num_layers: int = 2,
         num_components: int = 8,
         max_steps: int = 300,
+        model: PathLike | None = None,
         rerank: str | None = None,
         rerank_events: int = 20,
         quantile_levels: Sequence[float] = (0.1, 0.5, 0.9),
@@ -101,6 +113,7 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         self.num_layers = num_layers
         self.num_components = num_components
         self.max_steps = max_steps
+        self.model = model
         self.rerank = rerank
         self.rerank_events = rerank_events
         self.quantile_levels = quantile_levels
@@ -134,26 +147,33 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         """
         self._validate_options()
         sequences = self._read(df)
-        seed = 0 if self.random_state is None else int(self.random_state)
-        random = np.random.default_rng(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model, energy = build_networks(self, len(sequences.event_types))
-        gaps = np.concatenate([np.diff(times) for times in sequences.times])
-        model.measure(torch.as_tensor(gaps))
         silences = np.array(
             [np.nan if end is None else _silence(end, sequences, i) for i in range(len(sequences.times))]
         )
-        self.log_likelihood_ = fit_events(model, sequences, silences, self.context_length, self.max_steps, random)
-        self.model_ = model.eval().requires_grad_(False)
-        if energy is not None:
-            self.energy_gain_ = fit_energy(
-                energy, model, sequences, silences, self.context_length, self.max_steps, random
-            )
-            self.energy_ = energy.eval().requires_grad_(False)
         self.history_ = sequences
         self.event_types_ = sequences.event_types
+        if self.model is not None:
+            take_over(self, Path(self.model), silences)
+        else:
+            self._learn(sequences, silences)
         return self
+
+    def _learn(self, sequences: EventSequences, silences: FloatArray) -> None:
+        """Train the networks on the events."""
+        sizes = {name: int(getattr(self, name)) for name in SIZES if name != "max_steps"}
+        self.config_ = EventConfig(num_types=len(sequences.event_types), **sizes)
+        seed = 0 if self.random_state is None else int(self.random_state)
+        random = np.random.default_rng(seed)
+        model, energy = build_networks(self.config_, seed)
+        model.measure(torch.as_tensor(np.concatenate([np.diff(times) for times in sequences.times])))
+        budget = Budget(steps=int(self.max_steps))
+        self.log_likelihood_ = fit_events(model, sequences, silences, self.config_.context_length, budget, random)
+        self.model_ = model.eval().requires_grad_(False)
+        if self.rerank is not None:
+            self.energy_gain_, self.temper_ = fit_energy(
+                energy, model, sequences, silences, self.config_.context_length, budget, random
+            )
+            self.energy_ = energy.eval().requires_grad_(False)
 
     # ----------------------------------------------------------------------------------------------------- answers
 
@@ -243,6 +263,42 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             parts.append(pd.DataFrame(dict(zip(names, (ids, rows, stamps, kinds), strict=True))))
         return pd.concat(parts, ignore_index=True)
 
+    def predict_sequence(
+        self, df: Any = None, *, horizon: Any = None, num_events: int | None = None, start: Any = None
+    ) -> pd.DataFrame:
+        """Forecast one sequence: of the drawn paths that with the least mean distance from all the others.
+
+        The distance of two sequences is what turning one into the other costs: moving an event costs how far it goes,
+        adding or removing one two mean gaps (minimum Bayes risk decoding, as in HYPRO). The mean distance, not the
+        counts, is what this answer is good at: where much is open it has fewer events than come on average.
+
+        Parameters
+        ----------
+        df, horizon, num_events, start
+            As in `predict`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``item_id, timestamp, event_type``: one row an event. An item without events has no row.
+
+        Raises
+        ------
+        NotFittedError, FrameError, OptionError
+            As `predict`.
+        """
+        parts = []
+        names = [self.id_column or "item_id", self.timestamp_column, self.type_column]
+        for item_id, sequences, codes, times, limit in self._paths(df, horizon, num_events, start, self.num_samples):
+            inside = times <= limit
+            distances = pairwise_distances(times, codes, inside, REMOVAL_GAPS * float(self.model_.mean_gap))
+            best = int(distances.mean(1).argmin())
+            kept = inside[best]
+            ids = np.full(int(kept.sum()), item_id, dtype=object)
+            columns = ids, sequences.to_stamps(times[best, kept]), self.event_types_[codes[best, kept]]
+            parts.append(pd.DataFrame(dict(zip(names, columns, strict=True))))
+        return pd.concat(parts, ignore_index=True)
+
     def score(self, df: Any, y: None = None) -> float:
         """Return the mean log-likelihood of an event given those before it in `df`, in nats; higher is better.
 
@@ -256,8 +312,12 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         """
         self._require_fitted()
         sequences = read_events(df, self.id_column, self.timestamp_column, self.type_column, self.history_)
+        return self.score_sequences(sequences)
+
+    def score_sequences(self, sequences: EventSequences) -> float:
+        """`score` of events that have been read; ``event.too_few`` if no item has two."""
         require_events(sequences, 2)
-        half = max(self.context_length // 2, 1)
+        half = max(self.config_.context_length // 2, 1)
         total, number = 0.0, 0
         for item, all_codes in enumerate(sequences.codes):
             codes, gaps = torch.as_tensor(all_codes), torch.as_tensor(sequences.gaps_of(item), dtype=torch.float32)
@@ -337,18 +397,19 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         elapsed: float,
     ) -> tuple[IntArray, FloatArray]:
         random = item_generator(sequences.item_ids[item], self.random_state)
-        past = max(self.context_length // 2, 1)
+        past = max(self.config_.context_length // 2, 1)
         codes, gaps = sequences.codes[item][-past:], sequences.gaps_of(item)[-past:]
         drawn = num_samples * (PROPOSALS if self.rerank else 1)
-        judged = self.rerank_events * float(self.model_.mean_gap) if self.rerank else 0.0
+        judged = self.config_.rerank_events * float(self.model_.mean_gap) if self.rerank else 0.0
         all_codes, all_gaps = np.tile(codes, (drawn, 1)), np.tile(gaps, (drawn, 1))
         new_codes, new_gaps = roll_out(
             self.model_, all_codes, all_gaps, random,
-            window=self.context_length, least=num_events or 1,
+            window=self.config_.context_length, least=num_events or 1,
             duration=max(duration, judged - elapsed), elapsed=elapsed,
         )  # fmt: skip
         if self.rerank:
-            weights = path_weights(self.energy_, self.model_, (all_codes, all_gaps), (new_codes, new_gaps))
+            history = History.of(self.model_, sequences.times[item], sequences.codes[item])
+            weights = path_weights(self.energy_, self.model_, history, (new_codes, new_gaps), self.temper_)
             kept = resample(weights, num_samples, random)
             new_codes, new_gaps = new_codes[kept], new_gaps[kept]
         if num_events is not None:
@@ -372,16 +433,6 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             raise OptionError(f"context_length must be 4 or more, got {self.context_length}.", code="option.invalid")
         if self.rerank not in (None, "energy"):
             raise OptionError(f'rerank must be None or "energy", got {self.rerank!r}.', code="option.invalid")
-
-
-def build_networks(options: EventForecaster, num_types: int) -> tuple[EventModel, EnergyModel | None]:
-    """Fresh networks of the sizes that the options say."""
-    model = EventModel(num_types, make_config(options.d_model, options.num_layers), options.num_components)
-    if options.rerank is None:
-        return model, None
-    return model, EnergyModel(
-        num_types, make_config(options.d_model, 1), max(1, options.context_length // 4), options.rerank_events
-    )
 
 
 def resample(weights: FloatArray, number: int, random: np.random.Generator) -> IntArray:

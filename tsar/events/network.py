@@ -9,6 +9,7 @@ Antoniades et al. (2024, Neuroformer); the intensity-free law of the gap is that
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,37 @@ NUM_CLOCKS = 6
 NARROWEST, WIDEST = math.log(0.05), math.log(5.0)  # of a component, in deviations of all log gaps
 LARGEST_Z = 8.0
 GAP_FEATURES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventConfig:
+    """Sizes of the networks of events.
+
+    Attributes
+    ----------
+    num_types
+        V, types that the networks can tell apart.
+    d_model, num_layers, num_components
+        Width and depth of the trunk, and log-normals in the law of a gap.
+    context_length
+        Events that the network looks at; half of them are history of a forecast.
+    rerank_events
+        The time that the energy judges, in mean gaps.
+    """
+
+    num_types: int
+    d_model: int = 32
+    num_layers: int = 2
+    num_components: int = 8
+    context_length: int = 64
+    rerank_events: int = 20
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_types", 1), ("d_model", 1), ("num_layers", 1), ("num_components", 1),
+                            ("context_length", 4), ("rerank_events", 1)):  # fmt: skip
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} must be a whole number from {least}, got {value!r}")
 
 
 class Gaps(NamedTuple):
@@ -93,6 +125,11 @@ class EventModel(nn.Module):
         Sizes of the trunk.
     num_components
         K log-normals.
+
+    Attributes
+    ----------
+    known_types
+        Of the V types those that occur, the first ones; the others have no probability.
     """
 
     log_mean: Tensor
@@ -102,6 +139,7 @@ class EventModel(nn.Module):
 
     def __init__(self, num_types: int, config: ModelConfig, num_components: int) -> None:
         super().__init__()
+        self.known_types = num_types
         self.trunk = EventTrunk(num_types, config)
         self.gap_head = nn.Linear(config.d_model, 3 * num_components)
         self.type_head = nn.Sequential(
@@ -124,6 +162,15 @@ class EventModel(nn.Module):
         self.log_mean, self.mean_gap = log.mean().float(), gaps.mean().clamp(min=float(self.smallest)).float()
         self.log_deviation = (log.std() if len(log) > 1 else torch.tensor(1.0)).clamp(min=1e-3).float()
 
+    @torch.no_grad()
+    def rescale(self, gaps: Tensor, mean_gap: float) -> None:
+        """Take over another unit of time: what was learned about a mean gap now holds for this one."""
+        factor = mean_gap / float(self.mean_gap)
+        self.mean_gap, self.log_mean = self.mean_gap * factor, self.log_mean + math.log(factor)
+        positive = gaps[gaps > 0]
+        smallest = float(self.smallest) * factor
+        self.smallest = torch.tensor(min([smallest, float(positive.min()) / 2] if len(positive) else [smallest]))
+
     def normalize(self, gaps: Tensor) -> Tensor:
         """Normalised log gaps; NaN stays."""
         return ((gaps.clamp(min=float(self.smallest))).log() - self.log_mean) / self.log_deviation
@@ -138,8 +185,9 @@ class EventModel(nn.Module):
         return Gaps(F.log_softmax(logits, -1), mean, spread.clamp(NARROWEST, WIDEST))
 
     def type_law(self, states: Tensor, z: Tensor) -> Tensor:
-        """Logarithms of the probabilities (…, V) of the types, given the normalised log gap (…)."""
-        return F.log_softmax(self.type_head(torch.cat([states, gap_features(z)], -1)), -1)
+        """Logarithms of the probabilities (…, known types) of the types, given the normalised log gap (…)."""
+        logits = self.type_head(torch.cat([states, gap_features(z)], -1))
+        return F.log_softmax(logits[..., : self.known_types], -1)
 
     def log_likelihood(
         self, codes: Tensor, gaps: Tensor, last: Tensor, silence: Tensor, shift: float = 0.0

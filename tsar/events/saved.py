@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from tsar.errors import OptionError, ReleaseError
-from tsar.events.forecaster import EventForecaster, build_networks
+from tsar.events.forecaster import EventForecaster
+from tsar.events.network import EventConfig
+from tsar.events.networks import build_networks
 from tsar.events.sequences import EventSequences
 from tsar.storage import MANIFEST, read_folder, read_manifest, write_folder
 
@@ -30,9 +33,12 @@ def save_events(forecaster: EventForecaster, folder: Path) -> None:
     origin = history.origin
     learned = {
         "options": forecaster.get_params()
+        | {"model": None if forecaster.model is None else str(forecaster.model)}
         | {"quantile_levels": [float(level) for level in forecaster.quantile_levels]},
         "log_likelihood": forecaster.log_likelihood_,
+        "config": asdict(forecaster.config_),
         "energy_gain": getattr(forecaster, "energy_gain_", None),
+        "temper": getattr(forecaster, "temper_", None),
         "event_types": list(history.event_types),
         "item_ids": list(history.item_ids),
         "lengths": [len(times) for times in history.times],
@@ -57,13 +63,15 @@ def load_events(kind: type[EventForecaster], folder: Path) -> EventForecaster:
     try:
         learned = json.loads(files["events.json"])
         forecaster = kind(**learned["options"])
-        model, energy = build_networks(forecaster, len(learned["event_types"]))
+        forecaster.config_ = EventConfig(**learned["config"])
+        model, energy = build_networks(forecaster.config_, 0)
         model.load_state_dict(load(files["model.safetensors"]))
+        model.known_types = len(learned["event_types"])
         forecaster.model_ = model.eval().requires_grad_(False)
-        if energy is not None:
+        if forecaster.rerank is not None:
             energy.load_state_dict(load(files["energy.safetensors"]))
             forecaster.energy_ = energy.eval().requires_grad_(False)
-            forecaster.energy_gain_ = learned["energy_gain"]
+            forecaster.energy_gain_, forecaster.temper_ = learned["energy_gain"], learned["temper"]
         forecaster.log_likelihood_ = learned["log_likelihood"]
         forecaster.history_ = _read_history(learned, files["history.npz"])
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tsar.errors import FrameError
-from tsar.events.energy import NUM_NOISE, EnergyModel, Paths, contrast, make_choices, real_continuations
+from tsar.events.energy import (
+    NUM_NOISE,
+    Choices,
+    EnergyModel,
+    History,
+    Paths,
+    contrast,
+    make_choices,
+    real_continuations,
+)
 from tsar.events.network import EventModel
 from tsar.events.sequences import EventSequences, require_events
 from tsar.types import FloatArray, IntArray
@@ -21,8 +32,29 @@ LEARNING_RATE, ENERGY_RATE = 4e-3, 1e-3
 HELD_BACK, SPLIT_FROM = 0.2, 20
 CHECKS = 10  # of the held-back part in a fit
 ENERGY_WINDOWS = 512  # real continuations
+TEMPERS = (0.25, 0.5, 0.75, 1.0)  # powers of the weights, the best of which is kept
+SURE = 2.0  # standard errors of the gain, below which paths stay as drawn
 FEWEST_APART = 10  # items, from which on whole items are held back
 LARGEST_SHIFT = 64 * math.pi  # the clock's slowest hand goes once around
+
+Report = Callable[[int, float, float], None]
+"""Told steps done, share of the budget, and the loss of the held-back part."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: so many steps, or up to a moment of `time.perf_counter`."""
+
+    steps: int | None = None
+    deadline: float | None = None
+
+    def progress(self, done: int, began: float) -> float:
+        """How much of it is used up, 0 to 1; steps decide where both are given."""
+        if self.steps is not None:
+            return min(done / self.steps, 1.0)
+        whole = max((self.deadline or 0.0) - began, 1e-9)
+        return min((time.perf_counter() - began) / whole, 1.0)
+
 
 Windows = tuple[IntArray, FloatArray, FloatArray]
 """Types (W, T), -1 behind the end; gaps (W, T); silence (W,) after the last event, NaN where it is not known."""
@@ -68,8 +100,9 @@ def fit_events(
     sequences: EventSequences,
     silences: FloatArray,
     length: int,
-    max_steps: int,
+    budget: Budget,
     random: np.random.Generator,
+    report: Report | None = None,
 ) -> float:
     """Maximise the likelihood of every event given those before it, and of the silences (I,) at the ends.
 
@@ -94,7 +127,7 @@ def fit_events(
         chosen = np.arange(len(held[0]))[:: max(1, len(held[0]) // 128)]
         return float(loss(held, chosen, 0.0))
 
-    return -_optimise(model, step, check, max_steps, LEARNING_RATE)
+    return -_optimise(model, step, check, budget, LEARNING_RATE, report)
 
 
 def fit_energy(
@@ -103,12 +136,14 @@ def fit_energy(
     sequences: EventSequences,
     silences: FloatArray,
     length: int,
-    max_steps: int,
+    budget: Budget,
     random: np.random.Generator,
-) -> float:
+    report: Report | None = None,
+) -> tuple[float, float]:
     """Learn to tell real continuations from drawn ones.
 
-    Returns how much better than chance it does on those held back, in nats; zero leaves the proposer as it is.
+    Returns how much better than chance it does on items held back, in nats, and the temper of the energy that did best
+    there; both are zero, and the proposer is left as it is, unless the gain is more than two standard errors.
 
     Raises
     ------
@@ -116,13 +151,13 @@ def fit_energy(
         ``event.too_few``.
     """
     found = real_continuations(energy, model, sequences, silences)
-    pairs = [pair for some in found for pair in some]
-    cut = max(1, round(len(found) * (1 - HELD_BACK)))
-    learned = [pair for some in found[:cut] for pair in some]
-    apart = [pair for some in found[cut:] for pair in some]
-    if len(found) < FEWEST_APART:
-        cut = max(1, round(len(pairs) * (1 - HELD_BACK)))
-        learned, apart = pairs[:cut], pairs[cut:]
+    if len(found) < FEWEST_APART:  # the ends of the items instead of whole items
+        cuts = [max(1, round(len(some) * (1 - HELD_BACK))) for some in found]
+        learned = [some[:cut] for some, cut in zip(found, cuts, strict=True)]
+        apart = [some[cut:] for some, cut in zip(found, cuts, strict=True) if len(some) > cut]
+    else:
+        learned = [some for place, some in enumerate(found) if place % 5 != 4]
+        apart = [some for place, some in enumerate(found) if place % 5 == 4]
     if not apart:
         raise FrameError(
             "no item is long enough for two continuations that the energy could learn from",
@@ -130,43 +165,77 @@ def fit_energy(
             item_ids=list(sequences.item_ids[:1]),
             hint="give longer sequences, a smaller rerank_events, or rerank=None",
         )
-
-    def choose(some: list[tuple[Paths, Paths]], most: int) -> tuple[Tensor, Tensor]:
-        kept = [some[row] for row in random.permutation(len(some))[:most]]
-        return make_choices(energy, model, kept, length, random)
-
-    real, judged = choose(learned, ENERGY_WINDOWS), choose(apart, ENERGY_WINDOWS // 4)
+    real, _ = _choose(energy, model, learned, ENERGY_WINDOWS, length, random)
+    judged, items = _choose(energy, model, apart, ENERGY_WINDOWS // 4, length, random)
+    energy.measure(real.features)
 
     def step() -> Tensor:
-        rows = torch.as_tensor(random.integers(len(real[0]), size=ENERGY_BATCH))
-        return contrast(energy, model, real[0][rows], real[1][rows]).mean()
+        return contrast(energy, model, real[torch.as_tensor(random.integers(len(real), size=ENERGY_BATCH))]).mean()
 
     def check() -> float:
-        return float(contrast(energy, model, *judged).mean())
+        return float(contrast(energy, model, judged).mean())
 
-    return math.log(NUM_NOISE + 1) - _optimise(energy, step, check, max_steps, ENERGY_RATE)
+    _optimise(energy, step, check, budget, ENERGY_RATE, report)
+    return _choose_temper(energy, model, judged, items)
+
+
+def _choose(
+    energy: EnergyModel,
+    model: EventModel,
+    found: list[list[tuple[History, Paths]]],
+    most: int,
+    length: int,
+    random: np.random.Generator,
+) -> tuple[Choices, IntArray]:
+    """At most so many continuations, and the item of each."""
+    pairs = [(item, pair) for item, some in enumerate(found) for pair in some]
+    kept = [pairs[row] for row in sorted(random.permutation(len(pairs))[:most])]
+    return make_choices(energy, model, [pair for _, pair in kept], length, random), np.array([i for i, _ in kept])
+
+
+@torch.no_grad()
+def _choose_temper(energy: EnergyModel, model: EventModel, choices: Choices, items: IntArray) -> tuple[float, float]:
+    """Best gain over chance and its temper; continuations of one item are no independent ones."""
+    best = (0.0, 0.0)
+    for temper in TEMPERS:
+        gains = math.log(NUM_NOISE + 1) - contrast(energy, model, choices, temper).numpy()
+        means = np.array([gains[items == item].mean() for item in np.unique(items)])
+        gain, error = float(means.mean()), float(means.std(ddof=1) / math.sqrt(len(means))) if len(means) > 1 else 0.0
+        if gain > max(best[0], SURE * error):
+            best = (gain, temper)
+    return best
 
 
 def _optimise(
-    model: nn.Module, step: Callable[[], Tensor], check: Callable[[], float], max_steps: int, rate: float
+    model: nn.Module,
+    step: Callable[[], Tensor],
+    check: Callable[[], float],
+    budget: Budget,
+    rate: float,
+    report: Report | None,
 ) -> float:
     """Take steps of Adam at a rate that falls to zero; keep the weights that were best on the held-back part."""
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    every = max(1, max_steps // CHECKS)
     best, state = math.inf, copy.deepcopy(model.state_dict())
-    for done in range(max_steps + 1):
-        if done % every == 0 or done == max_steps:
+    began, done, checks = time.perf_counter(), 0, 0
+    while True:
+        progress = budget.progress(done, began)
+        if progress >= checks / CHECKS:
+            checks = int(progress * CHECKS) + 1
             with torch.no_grad():
                 now = check()
             if now < best:
                 best, state = now, copy.deepcopy(model.state_dict())
-        if done == max_steps:
+            if report is not None:
+                report(done, progress, now)
+        if progress >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done / max_steps))
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * progress))
         optimizer.zero_grad()
         step().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        done += 1
     model.load_state_dict(state)
     return best

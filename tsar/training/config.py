@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +18,8 @@ from tsar.training.optim import SCHEDULES, OptimConfig
 from tsar.training.sampler import DataConfig
 
 DEFAULT_TEACHER_SHARE = 0.5
+TASK = "series"
+AnyRecipe = TypeVar("AnyRecipe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,8 @@ class Recipe:
     ----------
     name
         Name of the release that the run makes.
+    task
+        ``"series"``; other tasks have recipes of their own (`tsar.cli.training.TASKS`).
     seed
         Of weights and samples.
     corpus
@@ -139,6 +143,7 @@ class Recipe:
     """
 
     name: str
+    task: str = TASK
     seed: int = 0
     corpus: str | None = None
     init_from: str | None = None
@@ -230,6 +235,11 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     RecipeError
         ``recipe.missing_file``, ``recipe.unknown_key`` or ``recipe.bad_value``.
     """
+    return make_recipe(read_recipe(path, overrides))
+
+
+def read_recipe(path: str | Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """Read the plain values of a recipe of any task, as `load_recipe` does."""
     path = Path(path)
     if not path.is_file():
         raise RecipeError(f"There is no recipe at {path}.", code="recipe.missing_file")
@@ -241,14 +251,22 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         raise RecipeError(f"{path} holds no mapping of keys to values.", code="recipe.bad_value")
     for override in overrides or []:
         _set(values, override)
-    return make_recipe(values)
+    return values
 
 
 def make_recipe(values: dict[str, Any]) -> Recipe:
     """Build a recipe from plain values; unknown keys, and booleans for numbers, are refused with their place."""
-    _refuse_misfits(Recipe, values, "")
+    if values.get("task", TASK) != TASK:
+        text = f"A recipe of the task {values['task']!r} trains no model of series."
+        raise RecipeError(text, code="recipe.bad_value", hint="Train it with `tsar pretrain`.")
+    return parse_recipe(Recipe, values)
+
+
+def parse_recipe(kind: type[AnyRecipe], values: dict[str, Any]) -> AnyRecipe:
+    """Build a recipe of any task from plain values."""
+    _refuse_misfits(kind, values, "")
     try:
-        return TypeAdapter(Recipe).validate_python(values)
+        return TypeAdapter(kind).validate_python(values)
     except (TypeError, RecursionError, OverflowError) as error:
         raise RecipeError(f"The recipe is not usable: {error}.", code="recipe.bad_value") from error
     except ValidationError as error:
@@ -259,9 +277,9 @@ def make_recipe(values: dict[str, Any]) -> Recipe:
         ) from error
 
 
-def recipe_to_yaml(recipe: Recipe) -> str:
-    """Write a recipe out in full, every default included."""
-    plain = TypeAdapter(Recipe).dump_python(recipe, mode="json")
+def recipe_to_yaml(recipe: Any) -> str:
+    """Write a recipe of any task out in full, every default included."""
+    plain = TypeAdapter(type(recipe)).dump_python(recipe, mode="json")
     return yaml.safe_dump(plain, sort_keys=False)
 
 
