@@ -83,6 +83,7 @@ SIDEBAR: dict[str, list[tuple[str, str]]] = {
         ("Export", "export"),
         ("Interop", "interop"),
         ("Robustness", "robustness"),
+        ("Frames fuzzed", "frames_fuzzed"),
     ],
     "Models": [
         ("Models", "_generated/models"),

@@ -556,16 +556,16 @@ def make_summary(counts):
     """Return Markdown: the totals, then a row for every kind of label with all its labels together."""
     total = collections.Counter({outcome: n for (kind, _, outcome), n in counts.items() if kind == "all"})
     codes = ", ".join(f"`{code}` {n}" for code, n in total.most_common() if "." in code)
-    lines = [f"Refused with: {codes}.", "", "| kind | labels | frames | answers | refused | crashed or wrong |"]
-    lines.append("|---|---:|---:|---:|---:|---:|")
+    lines = [f"Refused with: {codes}.", "", "| kind | labels | fewest a label | frames | answers | refused | crashed or wrong |"]
+    lines.append("|---|---:|---:|---:|---:|---:|---:|")
     for kind in sorted({kind for kind, _, _ in counts}):
-        found = collections.Counter()
-        for (one, _, outcome), n in counts.items():
+        found, labels = collections.Counter(), collections.Counter()
+        for (one, label, outcome), n in counts.items():
             if one == kind:
                 found["refused" if "." in outcome else outcome] += n
-        labels = len({label for one, label, _ in counts if one == kind})
-        bad = found["WRONG"] + found["CRASH"]
-        lines.append(f"| {kind} | {labels} | {found.total()} | {found['answer']} | {found['refused']} | {bad} |")
+                labels[label] += n
+        numbers = [len(labels), min(labels.values()), found.total(), found["answer"], found["refused"]]
+        lines.append(f"| {kind} | {' | '.join(map(str, numbers))} | {found['WRONG'] + found['CRASH']} |")
     return "\n".join(lines)
 
 
