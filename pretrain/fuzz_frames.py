@@ -556,7 +556,11 @@ def make_summary(counts):
     """Return Markdown: the totals, then a row for every kind of label with all its labels together."""
     total = collections.Counter({outcome: n for (kind, _, outcome), n in counts.items() if kind == "all"})
     codes = ", ".join(f"`{code}` {n}" for code, n in total.most_common() if "." in code)
-    lines = [f"Refused with: {codes}.", "", "| kind | labels | fewest a label | frames | answers | refused | crashed or wrong |"]
+    lines = [
+        f"Refused with: {codes}.",
+        "",
+        "| kind | labels | fewest a label | frames | answers | refused | crashed or wrong |",
+    ]
     lines.append("|---|---:|---:|---:|---:|---:|---:|")
     for kind in sorted({kind for kind, _, _ in counts}):
         found, labels = collections.Counter(), collections.Counter()
