@@ -95,6 +95,7 @@ SIDEBAR: dict[str, list[tuple[str, str]]] = {
         ("Export", "export"),
         ("Other libraries", "interop"),
         ("Robustness", "robustness"),
+        ("Frames fuzzed", "frames_fuzzed"),
     ],
     "Reference": [
         ("API", "_generated/api"),

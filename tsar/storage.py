@@ -35,13 +35,18 @@ def write_folder(folder: Path, files: Mapping[str, bytes], **facts: Any) -> None
             _write_durably(part / name, content)
         _write_durably(part / MANIFEST, make_manifest(files, **facts))
         _sync_folder(part)
-        if not folder.exists():
-            os.replace(part, folder)
-        elif not _exchange(part, folder):
-            _replace_in_two_steps(part, folder)
-        _sync_folder(folder.parent)
+        replace_folder(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def replace_folder(part: Path, folder: Path) -> None:
+    """Put `part`, a folder beside it, in the place of `folder` in one step, as `write_folder` does."""
+    if not folder.exists():
+        os.replace(part, folder)
+    elif not _exchange(part, folder):
+        _replace_in_two_steps(part, folder)
+    _sync_folder(folder.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:

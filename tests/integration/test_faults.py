@@ -218,6 +218,27 @@ def test_a_damaged_shard_is_a_coded_error_or_a_shard(tmp_path):
     assert refused > 30
 
 
+def test_every_flipped_bit_in_the_pages_of_a_pack_is_noticed(tmp_path):
+    from tsar.training.pack import Part, read_pack, write_pack
+    from tsar.training.shards import make_shard
+
+    dice, path = np.random.default_rng(0), tmp_path / "corpus.pack"
+    walks = [dice.normal(size=500).cumsum() for _ in range(12)]
+    shard = make_shard("walk", map(str, range(12)), ["h"] * 12, walks)
+    write_pack(path, [Part(shard, False)], {("walk", "hourly"): 1.0}, 10**6)
+    whole, values = path.read_bytes(), read_pack(path).values
+    missed = 0
+    for place in dice.integers(4, len(whole) - 8, 120):
+        content = bytearray(whole)
+        content[place] ^= 1 << dice.integers(8)
+        path.write_bytes(content)
+        try:
+            missed += not np.array_equal(read_pack(path).values, values, equal_nan=True)
+        except CorpusError as error:
+            assert error.code == "corpus.bad_shard"
+    assert missed == 0
+
+
 # ---------------------------------------------------------------------------------------------------- several at once
 
 

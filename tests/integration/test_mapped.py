@@ -15,7 +15,7 @@ from tsar.errors import CorpusError
 from tsar.training.config import load_recipe
 from tsar.training.corpus import load_corpus
 from tsar.training.loop import pretrain
-from tsar.training.mapped import read_mapped, write_mapped
+from tsar.training.mapped import check_mapped, read_mapped, write_mapped
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,6 +74,35 @@ def test_a_damaged_folder_is_refused(corpus, tmp_path):
     with pytest.raises(CorpusError) as caught:
         write_mapped(tmp_path / "mapped", tmp_path / "other")
     assert caught.value.code == "corpus.missing"
+
+
+@pytest.mark.parametrize("name", ["source", "lengths", "sums", "counts"])
+def test_every_flipped_bit_is_found_and_those_of_small_files_at_once(corpus, tmp_path, name):
+    folder = write_mapped(corpus, tmp_path / "mapped")
+    check_mapped(folder)
+    path = folder / "train" / f"{name}.bin"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    for look in (check_mapped, read_mapped) if name in ("source", "lengths") else (check_mapped,):
+        with pytest.raises(CorpusError, match=f"{name}.bin of train is damaged") as caught:
+            look(folder)
+        assert caught.value.code == "corpus.bad_shard"
+
+
+def test_a_file_that_is_too_long_is_refused(corpus, tmp_path):
+    folder = write_mapped(corpus, tmp_path / "mapped")
+    with open(folder / "train" / "counts.bin", "ab") as file:
+        file.write(bytes(8))
+    with pytest.raises(CorpusError, match="has not"):
+        read_mapped(folder)
+
+
+def test_a_mapped_corpus_is_replaced_whole_and_leaves_nothing_beside(corpus, tmp_path):
+    before = (write_mapped(corpus, tmp_path / "mapped") / "corpus.json").read_bytes()
+    write_shard(corpus / "more.parquet", 16, 100)
+    assert (write_mapped(corpus, tmp_path / "mapped") / "corpus.json").read_bytes() != before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "mapped"]
 
 
 PROBE = """

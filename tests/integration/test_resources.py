@@ -164,4 +164,4 @@ except ResourceError as error:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 def test_fit_halves_a_batch_that_does_not_fit_into_memory(tiny_release):
-    assert run_python(LITTLE, tiny_release, 14, 300) == "fitted True True (8, 13)\n"
+    assert run_python(LITTLE, tiny_release, 11, 40) == "fitted True True (8, 13)\n"

@@ -165,3 +165,22 @@ def test_selection_is_of_windows(overconfident):
     assert isinstance(part, BacktestResult)
     whole = overconfident.score_by("cutoff")["MASE"].to_numpy()
     np.testing.assert_allclose(part.score_by("cutoff")["MASE"], whole[3:5])
+
+
+@pytest.mark.parametrize("method", ["cqr", "split"])
+def test_the_widest_bands_and_largest_numbers_stay_finite_and_ordered(method):
+    largest = np.finfo(np.float64).max
+    forecast = Forecast(np.broadcast_to(np.linspace(-1, 1, 9) * largest, (2, 5, 9)), np.array(LEVELS))
+    dependence = fit_dependence()
+    for shift in (0.0, 0.5, -3.0):
+        calibration = Calibration(method, np.array(LEVELS), np.full((5, 9), shift), dependence, 100)
+        with np.errstate(all="raise"):
+            quantiles = calibration.apply(forecast).quantiles
+        assert np.isfinite(quantiles).all()
+        assert (quantiles[..., 1:] >= quantiles[..., :-1]).all()
+
+
+def fit_dependence():
+    from tsar.samples import Dependence
+
+    return Dependence.fit(np.random.default_rng(0).normal(size=(50, 5)))

@@ -246,3 +246,36 @@ def test_contexts_without_an_observed_value_do_not_count(decoder, order):
     assert np.isnan(together[3]).all()
     expected = sum(np.nan_to_num(one) for one in alone)[:3] / np.sum(seen, axis=0)[:3]
     np.testing.assert_allclose(together[:3], expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("symmetrize", [False, True])
+@pytest.mark.parametrize("horizon", [7, 130])
+def test_the_largest_numbers_give_finite_ordered_quantiles(small_decoder, horizon, symmetrize):
+    largest, steps = np.finfo(np.float64).max, np.arange(96)
+    shapes = [np.where(steps % 2, largest, -largest), np.sin(steps / 3) * largest, np.where(steps == 95, largest, 0.0)]
+    values, offsets = np.concatenate([*shapes, np.linspace(-1, 1, 96) * largest]), np.arange(0, 385, 96)
+    with np.errstate(all="raise", under="ignore"):
+        quantiles = decode_panel(
+            random_walk_decoder(small_decoder, 2.0), values, offsets, horizon, context_lengths=[32, 96],
+            symmetrize=symmetrize,
+        )  # fmt: skip
+    assert np.isfinite(quantiles).all()
+    assert (quantiles[..., 1:] >= quantiles[..., :-1]).all()
+
+
+def test_mirrored_forecasts_near_the_largest_number_are_averaged_without_a_sum(decoder, monkeypatch):
+    """Their sum would be infinite: a model may answer both series alike."""
+    largest = np.finfo(np.float64).max
+    monkeypatch.setattr(tsar.decode, "decode_within_memory", lambda _, context, *rest: np.full((2, 3, 9), largest))
+    with np.errstate(all="raise"):
+        both = tsar.decode._decode_twice(decoder, np.zeros((1, 8)), 3)
+    assert (both == 0).all(), "f(x) and -f(-x) are opposite, their mean is zero"
+
+
+def test_one_series_that_does_not_fit_is_a_coded_error(decoder, monkeypatch):
+    from tsar.errors import ResourceError
+
+    monkeypatch.setattr(tsar.decode, "decode", lambda *_: too_much_for_the_cpu())
+    with pytest.raises(ResourceError) as caught:
+        decode_within_memory(decoder, contexts(), 7)
+    assert caught.value.code == "resource.memory"

@@ -113,6 +113,19 @@ def test_periods_are_told_how_to_become_stamps():
 
 
 @pytest.mark.parametrize(
+    ("stamps", "is_told"),
+    [
+        (["2024-01-01", "9999-12-31", "2024-01-03"], True),
+        (pd.Series([datetime(2024, 1, 1), datetime(3000, 1, 1), datetime(2024, 1, 2)], dtype=object), True),
+        (["2024-01-01", "soon", "2024-01-03"], False),
+        (np.array([1, 2, 2**63], dtype="uint64"), False),
+    ],
+)
+def test_stamps_of_years_that_nanoseconds_cannot_count_are_told_apart(stamps, is_told):
+    assert ("ends in 2262" in refusal(make_frame(stamps)).hint) == is_told
+
+
+@pytest.mark.parametrize(
     "stamps",
     [
         ["2024-03-30T00:00+01:00", "2024-03-31T00:00+01:00", "2024-04-01T00:00+02:00"],

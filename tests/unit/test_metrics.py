@@ -125,6 +125,15 @@ def test_seasonal_error():
         assert np.isnan(seasonal_error(np.array(nothing), 1))
 
 
+@pytest.mark.parametrize(
+    ("past", "expected"),
+    [([1.7e308, -1.7e308] * 9, np.finfo(float).max), ([8e307, 0.0] * 9, 8e307), ([5e-324, 0.0], 5e-324)],
+)
+def test_seasonal_error_of_the_largest_and_smallest_numbers(past, expected):
+    with np.errstate(all="raise", under="ignore"):
+        assert seasonal_error(np.array(past), 1) == expected
+
+
 def test_series_without_a_scale_are_left_out_of_mase(windows):
     past, actual, quantiles = windows
     scale = scales(past)

@@ -328,6 +328,8 @@ def _bad_stamp(columns: Columns, row: int) -> FrameError:
     value = columns.stamps.iloc[row]
     if isinstance(columns.stamps.dtype, pd.PeriodDtype):
         hint = "convert the periods with .dt.to_timestamp()"
+    elif _is_beyond_nanoseconds(value):
+        hint = "text and Python objects are read to the nanosecond, which ends in 2262: use numpy's datetime64[s] there"
     else:
         hint = (
             "use date-times, ISO 8601 text such as '2024-01-31 13:00', or integers; pandas.to_datetime reads other text"
@@ -338,6 +340,16 @@ def _bad_stamp(columns: Columns, row: int) -> FrameError:
         item_ids=[columns.item_of(row)],
         hint=hint,
     )
+
+
+def _is_beyond_nanoseconds(value: object) -> bool:
+    """Whether something is a date-time, but of a year that nanoseconds cannot count."""
+    if isinstance(value, int | np.integer):
+        return False
+    try:
+        return not 1678 <= pd.Timestamp(value).year <= 2261  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _show(value: object) -> str:

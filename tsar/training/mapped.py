@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tsar.errors import CorpusError
+from tsar.storage import replace_folder
 from tsar.training.forbidden import FORBIDDEN_SERIES, refuse_forbidden
 from tsar.training.manifest import load_manifest, manifest_weights
 from tsar.training.shards import Split, held_back_series, on_grid, standardize_series
@@ -26,6 +28,7 @@ from tsar.training.shards import Split, held_back_series, on_grid, standardize_s
 FACTS = "corpus.json"
 FORMAT_VERSION = 1
 SERIES_AT_ONCE = 8
+_PIECE = 1 << 22
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
@@ -84,9 +87,10 @@ def write_mapped(corpus: str | Path, folder: str | Path) -> Path:
     facts["freqs"] = {split: writer.close() for split, writer in writers.items()}
     weights = None if sources is None else manifest_weights(sources)
     facts["weights"] = None if weights is None else [[*group, weight] for group, weight in weights.items()]
+    facts["crc32"] = {split: writer.checksums for split, writer in writers.items()}
     (part / FACTS).write_text(json.dumps(facts))
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    replace_folder(part, folder)
+    shutil.rmtree(part, ignore_errors=True)  # by now the folder that was there before
     return folder
 
 
@@ -110,6 +114,10 @@ def read_mapped(folder: Path, split: Split = "train") -> MappedCorpus:
         place = folder / split
         source, lengths = (np.fromfile(place / f"{name}.bin", np.int64) for name in ("source", "lengths"))
         points = int(lengths.sum()) + 1
+        _refuse_damage(place, facts, split, "source", "lengths")
+        for name in ("sums", "counts"):
+            if (place / f"{name}.bin").stat().st_size != 8 * points:
+                raise ValueError(f"{name}.bin of {split} has not {points} numbers")
         # copy on write: torch wants arrays that it could write to, the files stay as they are
         sums = np.memmap(place / "sums.bin", np.float64, "c", shape=(points,))
         counts = np.memmap(place / "counts.bin", np.int64, "c", shape=(points,))
@@ -120,12 +128,43 @@ def read_mapped(folder: Path, split: Split = "train") -> MappedCorpus:
         raise CorpusError(f"{folder} is not a mapped corpus: {error}.", code="corpus.bad_shard") from error
 
 
+def check_mapped(folder: Path) -> None:
+    """Read every file of a mapped corpus once and compare it with the checksums that were written along.
+
+    A run does not: it reads only the pages that its windows touch, and a flipped bit there is another number. Folders
+    from before checksums were written have nothing to compare with.
+
+    Raises
+    ------
+    CorpusError
+        ``corpus.bad_shard`` for a file that differs.
+    """
+    try:
+        facts = json.loads((folder / FACTS).read_text())
+        for split in SPLITS:
+            _refuse_damage(folder / split, facts, split, "source", "lengths", "sums", "counts")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CorpusError(f"{folder} is not a mapped corpus: {error}.", code="corpus.bad_shard") from error
+
+
+def _refuse_damage(place: Path, facts: dict[str, Any], split: str, *names: str) -> None:
+    """Compare files with their checksums, in pieces; ValueError for one that differs."""
+    for name in names if "crc32" in facts else ():
+        checksum = 0
+        with open(place / f"{name}.bin", "rb") as file:
+            while piece := file.read(_PIECE):
+                checksum = zlib.crc32(piece, checksum)
+        if checksum != facts["crc32"][split][name]:
+            raise ValueError(f"{name}.bin of {split} is damaged")
+
+
 @dataclass
 class _Writer:
     """Appends series to the files of one split."""
 
     files: dict[str, BinaryIO]
     freqs: list[str]
+    checksums: dict[str, int]
     total: float = 0.0
     known: int = 0
 
@@ -135,9 +174,15 @@ class _Writer:
         files: dict[str, BinaryIO] = {}
         for name in ("sums", "counts", "source", "lengths"):
             files[name] = open(folder / f"{name}.bin", "wb")  # noqa: SIM115
-        files["sums"].write(np.zeros(1).tobytes())
-        files["counts"].write(np.zeros(1, np.int64).tobytes())
-        return cls(files, [])
+        writer = cls(files, [], dict.fromkeys(files, 0))
+        writer.write(sums=np.zeros(1), counts=np.zeros(1, np.int64))
+        return writer
+
+    def write(self, **arrays: NDArray[Any]) -> None:
+        for name, array in arrays.items():
+            content = array.tobytes()
+            self.files[name].write(content)
+            self.checksums[name] = zlib.crc32(content, self.checksums[name])
 
     def append(self, source: int, freq: str, series: NDArray[np.float64]) -> None:
         values = standardize_series(series, np.array([len(series)]))
@@ -145,9 +190,7 @@ class _Writer:
         sums = np.cumsum(np.concatenate([[self.total], on_grid(np.where(known, values, 0))]))[1:]
         counts = self.known + np.cumsum(known, dtype=np.int64)
         self.total, self.known = float(sums[-1]), int(counts[-1])
-        whole = {"sums": sums, "counts": counts, "source": np.array([source]), "lengths": np.array([len(series)])}
-        for name, array in whole.items():
-            self.files[name].write(array.tobytes())
+        self.write(sums=sums, counts=counts, source=np.array([source]), lengths=np.array([len(series)]))
         self.freqs.append(freq)
 
     def close(self) -> list[str]:
@@ -161,11 +204,15 @@ def _read_series(path: Path) -> Iterator[tuple[Split, str, NDArray[np.float64]]]
     if not path.is_file():
         raise CorpusError(f"There is no shard at {path}.", code="corpus.missing")
     try:
-        item_ids = pq.read_table(path, columns=["item_id"])["item_id"].cast(pa.string()).to_pylist()
+        item_ids = (
+            pq.read_table(path, columns=["item_id"], page_checksum_verification=True)["item_id"]
+            .cast(pa.string())
+            .to_pylist()
+        )
         if len(set(item_ids)) < len(item_ids) or None in item_ids:
             raise CorpusError(f"{path} repeats or lacks an item_id.", code="corpus.bad_shard")
         held_back = held_back_series(path.stem, item_ids)
-        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
         row = 0
         for batch in file.iter_batches(SERIES_AT_ONCE, columns=["freq", "target"]):
             for freq, target in zip(batch["freq"].to_pylist(), batch["target"], strict=True):

@@ -176,6 +176,7 @@ def _to_parquet(tables: Sequence[pa.Table], weights: Mapping[tuple[str, str], fl
         column_encoding={"codes.list.element": "BYTE_STREAM_SPLIT"},
         data_page_size=_PAGE_BYTES,
         store_schema=True,
+        write_page_checksum=True,
     ) as writer:
         for table in tables:
             writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=table.num_rows)
@@ -184,7 +185,7 @@ def _to_parquet(tables: Sequence[pa.Table], weights: Mapping[tuple[str, str], fl
 
 def _read_groups(path: Path, split: Split) -> pa.Table:
     """Read the row groups of one side of the split; a group has one side only."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         column = file.schema_arrow.get_field_index("held_back")
         groups = list(range(file.num_row_groups))
         if split != "all":

@@ -108,7 +108,7 @@ def read_shard(path: Path, split: Split = "all") -> Shard:
     if not path.is_file():
         raise CorpusError(f"There is no shard at {path}.", code="corpus.missing")
     try:
-        table = pq.read_table(path, columns=["item_id", "freq", "target"])
+        table = pq.read_table(path, columns=["item_id", "freq", "target"], page_checksum_verification=True)
         item_ids: list[str] = table["item_id"].cast(pa.string()).to_pylist()
         if len(set(item_ids)) < len(item_ids) or None in item_ids:
             raise CorpusError(f"{path} repeats or lacks an item_id.", code="corpus.bad_shard")
