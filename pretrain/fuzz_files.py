@@ -31,8 +31,8 @@ def make_targets(folder):
     from safetensors.torch import save
 
     from tsar.arrays import read_arrays
-    from tsar.cli.files import read_table
-    from tsar.frame import normalize_frame, panel_from_bytes, panel_to_bytes
+    from tsar.cli.tables import read_input
+    from tsar.frame import normalize_targets, panel_from_bytes, panel_to_bytes
     from tsar.model.config import ModelConfig
     from tsar.model.decoder import Decoder
     from tsar.model.files import read_decoder
@@ -68,7 +68,15 @@ def make_targets(folder):
         return reader
 
     def table(path):
-        return normalize_frame(read_table(path, "item_id"))
+        said = {"id_column": "item_id", "timestamp_column": "timestamp", "target": "target", "date_format": None}
+        options = argparse.Namespace(input=path, **said)
+        columns = read_input(options)
+        return normalize_targets(
+            columns,
+            id_column=options.id_column or None,
+            timestamp_column=options.timestamp_column,
+            target=options.target,
+        )
 
     def header(content):
         return read_decoder({"config.json": settings, "model.safetensors": content + weights[8 + size :]}, "here")
@@ -82,7 +90,7 @@ def make_targets(folder):
         "csv": (walk.to_csv(index=False).encode(), as_file("t.csv", table)),
         "parquet": (walk.to_parquet(index=False), as_file("t.parquet", table)),
         "shard": (shard.to_parquet(index=False), as_file("s.parquet", read_shard)),
-        "panel": (panel_to_bytes(normalize_frame(walk)), panel_from_bytes),
+        "panel": (panel_to_bytes(normalize_targets(walk, target="target")), panel_from_bytes),
         "arrays": (archive.getvalue(), as_arrays(read_arrays)),
     }  # fmt: skip
 

@@ -3,6 +3,8 @@
 import io
 import json
 import struct
+from argparse import Namespace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from tsar.cli.files import read_table
+from tsar.cli.tables import read_input
 from tsar.errors import CODES, TsarError
-from tsar.frame import normalize_frame, panel_from_bytes, panel_to_bytes
+from tsar.frame import normalize_targets, panel_from_bytes, panel_to_bytes
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.model.files import read_decoder
@@ -93,7 +95,7 @@ def parquet(frame):
 
 
 SHARD = parquet(pd.DataFrame({"item_id": ["a", "b"], "freq": ["h", None], "target": [[1.0, 2.0], [3.0]]}))
-PANEL = panel_to_bytes(normalize_frame(WALK))
+PANEL = panel_to_bytes(normalize_targets(WALK, target="target"))
 RECIPE = {
     "name": "x",
     "seed": 1,
@@ -152,9 +154,12 @@ def recipe_case(tmp_path, data):
 def table_case(tmp_path, data):
     for name, content in (("t.csv", WALK.to_csv(index=False).encode()), ("t.parquet", parquet(WALK))):
         (tmp_path / name).write_bytes(data.draw(st.one_of(flipped(content), st.binary(max_size=60))))
-        table = ends_well(read_table, tmp_path / name, "item_id")
+        said = {"id_column": "item_id", "timestamp_column": "timestamp", "target": "target", "date_format": None}
+        options = Namespace(input=tmp_path / name, **said)
+        table = ends_well(read_input, options)
         if table is not None:
-            ends_well(normalize_frame, table)
+            names = {"id_column": options.id_column or None, "timestamp_column": options.timestamp_column}
+            ends_well(partial(normalize_targets, target=options.target, **names), table)
 
 
 def shard_case(tmp_path, data):

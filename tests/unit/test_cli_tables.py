@@ -200,3 +200,14 @@ def test_parquet_columns_are_guessed_too(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("Filiale,Datum,target_name,predictions,0.5\nA,2024-03-03")
     assert "tsar: note: guessed" in err
+
+
+def test_a_name_with_escape_codes_does_not_reach_the_terminal(tmp_path, capsys):
+    path = tmp_path / "table.csv"
+    frame = columns(DAYS, VALUES)
+    frame.columns = ["\x1b[31mshop", *frame.columns[1:]]
+    frame.to_csv(path, index=False)
+    main(["forecast", str(path), "--prediction-length", "2", "--output", str(tmp_path / "out.csv"), "--no-symmetrize"])
+    err = capsys.readouterr().err
+    assert "shop" in err
+    assert "\x1b" not in err

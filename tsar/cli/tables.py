@@ -43,7 +43,8 @@ def read_input(options: argparse.Namespace, path: Path | None = None) -> pd.Data
     if options.target_is_wide:
         table = _melt(table, options)
     for note in notes:
-        print(f"tsar: note: {note}", file=sys.stderr)
+        shown = "".join(letter if letter.isprintable() else "?" for letter in note)  # a file may hold escape codes
+        print(f"tsar: note: {shown}", file=sys.stderr)
     return table
 
 
