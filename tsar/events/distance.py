@@ -75,7 +75,7 @@ def _align_pairs(
     steps = cost * np.arange(right.shape[1] + 1)
     row = np.tile(steps, (len(left), 1))
     pairs = np.arange(len(left))
-    distances = row[pairs, right_counts]
+    distances: FloatArray = row[pairs, right_counts]
     for done in range(1, int(left_counts.max(initial=0)) + 1):
         best = np.minimum(row[:, 1:] + cost, row[:, :-1] + np.abs(right - left[:, done - 1 : done]))
         best = np.concatenate([row[:, :1] + cost, best], 1)

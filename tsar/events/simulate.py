@@ -120,7 +120,8 @@ class SelfCorrecting:
 
     @staticmethod
     def _draw_type(random: np.random.Generator, duration: float, drift: float, pull: float) -> FloatArray:
-        now, level, times = 0.0, np.log(drift / pull) - pull * random.random(), []
+        now, level = 0.0, np.log(drift / pull) - pull * random.random()
+        times: list[float] = []
         while True:
             gap = np.log1p(random.exponential() * drift * np.exp(-level)) / drift
             now += gap
@@ -165,7 +166,9 @@ class Renewal:
         """One sequence in (0, duration]."""
         mean = self.mean / _level(random, self.spread)
         level, code = self.swing * random.normal(), int(random.integers(self.num_types))
-        now, times, codes = 0.0, [], []
+        now = 0.0
+        times: list[float] = []
+        codes: list[int] = []
         while True:
             now += random.gamma(self.shape) / self.shape * mean * np.exp(level)
             if now > duration:
