@@ -109,10 +109,11 @@ def scores(decoder: Decoder, data: Path, limit: int) -> dict[str, float]:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Print the rows as Markdown, best MASE first."""
-    print("| recipe | weights | windows | validation | rel_MASE | rel_WQL | MFLOP | ms |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| recipe | weights | CPU min | windows | validation | rel_MASE | rel_WQL | MFLOP | ms |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     for row in sorted(rows, key=lambda row: row.get("rel_MASE", np.inf)):
-        cells = [f"{row['parameters'] / 1e6:.2f} M", f"{row['windows'] / 1000:.0f} k", f"{row['validation']:.3f}"]
+        cells = [f"{row['parameters'] / 1e6:.2f} M", f"{row['cpu_minutes']:.1f}", f"{row['windows'] / 1000:.0f} k"]
+        cells.append(f"{row['validation']:.3f}")
         cells += [f"{row[key]:.3f}" if key in row else "-" for key in ("rel_MASE", "rel_WQL")]
         cells += [f"{row['mflop']:.0f}" if "mflop" in row else "-", f"{row['ms']:.1f}" if "ms" in row else "-"]
         print(f"| {row['recipe']} | {' | '.join(cells)} |")
