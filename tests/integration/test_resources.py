@@ -83,7 +83,8 @@ def kill_one():
 def join(items, length):
     values = np.random.default_rng(0).normal(size=items * length).cumsum()
     decode = lambda values, offsets: np.zeros((items, 12, 9))
-    return join_classical(np.zeros((items, 12, 9)), values, np.arange(items + 1) * length, 12, decode, engine="statsmodels")
+    zeros, starts = np.zeros((items, 12, 9)), np.arange(items + 1) * length
+    return join_classical(zeros, values, starts, 12, decode, engine="statsmodels")
 
 with joblib.parallel_config(n_jobs=2):
     threading.Thread(target=kill_one).start()
