@@ -78,6 +78,7 @@ def test_recipe_of_events_trains_and_forecasts_sequences_that_it_has_not_seen(pa
     small = [
         "model.d_model=16", "model.num_layers=1", "model.context_length=16", "model.rerank_events=5",
         "data.num_processes=12", "data.sequences=2", "data.events=40", "train.steps=20", "train.threads=1",
+        "train.energy_windows=40",
     ]  # fmt: skip
     assert main(["pretrain", str(path), "--run-dir", str(tmp_path / "run"), "--set", *small]) == 0
     facts = json.loads((release / "train.json").read_text())

@@ -77,7 +77,7 @@ def test_every_recipe_of_events_parses_and_is_written_out_in_full(path):
         ("data.series=3", "recipe.unknown_key"),
         ("model.num_types=0", "recipe.bad_value"),
         ("data.processes={rain: 1.0}", "recipe.bad_value"),
-        ("train.energy_share=1.0", "recipe.bad_value"),
+        ("train.energy_windows=1", "recipe.bad_value"),
         ("name=a/b", "recipe.bad_value"),
     ],
 )

@@ -171,7 +171,7 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         self.model_ = model.eval().requires_grad_(False)
         if self.rerank is not None:
             self.energy_gain_, self.temper_ = fit_energy(
-                energy, model, sequences, silences, self.config_.context_length, budget, random
+                energy, model, sequences, silences, self.config_.context_length, random, max_steps=int(self.max_steps)
             )
             self.energy_ = energy.eval().requires_grad_(False)
 

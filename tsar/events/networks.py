@@ -14,5 +14,5 @@ def build_networks(config: EventConfig, seed: int) -> tuple[EventModel, EnergyMo
         torch.manual_seed(seed)
         model = EventModel(config.num_types, make_config(config.d_model, config.num_layers), config.num_components)
         past = max(1, config.context_length // 4)
-        energy = EnergyModel(config.num_types, make_config(config.d_model, 1), past, config.rerank_events)
+        energy = EnergyModel(config.num_types, past, config.rerank_events)
     return model, energy

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tsar.training.meter import Meter
 
 RECIPE = "recipe.yaml"
+PROPOSER_SHARE = 0.8  # of the time; the rest is left to drawing for the energy and to its training
 PILOT = 200.0  # time units of the sequence that tells the rate of a process
 
 
@@ -72,19 +73,20 @@ def _train(recipe: EventRecipe, run_dir: Path, minutes: float | None) -> Path:
     from tsar.training.config import recipe_to_yaml
     from tsar.training.meter import Meter
 
-    began, config, share = time.perf_counter(), recipe.model, recipe.train.energy_share
+    began, config, train = time.perf_counter(), recipe.model, recipe.train
     random = np.random.default_rng(recipe.seed)
     sequences, silences = simulate_corpus(recipe.data, config.num_types, random)
     model, energy = build_networks(config, recipe.seed)
     model.measure(torch.as_tensor(np.concatenate([np.diff(times) for times in sequences.times])))
     data = (model, sequences, silences, config.context_length)
+    deadline = began + PROPOSER_SHARE * 60 * (minutes or 0.0)
     meter = Meter(run_dir, recipe.name, active=True)
     try:
-        budget = _budget(recipe.train.steps, minutes, began, 0.0, 1 - share)
-        likelihood = fit_events(*data, budget, random, _report(meter, "proposer", 0.0, 1 - share))
+        report = _report(meter, "proposer", 0.0, PROPOSER_SHARE)
+        likelihood = fit_events(*data, Budget(steps=train.steps, deadline=deadline), random, report)
         model.eval().requires_grad_(False)
-        budget = _budget(recipe.train.steps, minutes, began, 1 - share, 1.0)
-        gain, temper = fit_energy(energy, *data, budget, random, _report(meter, "energy", 1 - share, share))
+        report = _report(meter, "energy", PROPOSER_SHARE, 1 - PROPOSER_SHARE)
+        gain, temper = fit_energy(energy, *data, random, max_windows=train.energy_windows, report=report)
     finally:
         meter.close()
     facts = {
@@ -94,13 +96,6 @@ def _train(recipe: EventRecipe, run_dir: Path, minutes: float | None) -> Path:
     }  # fmt: skip
     write_event_release(run_dir / "release", config, model, energy, facts, recipe_to_yaml(recipe))
     return run_dir / "release"
-
-
-def _budget(steps: int | None, minutes: float | None, began: float, begin: float, end: float) -> Budget:
-    """The part of the run from share `begin` to `end`; what the simulation took is the proposer's loss."""
-    if steps is not None:
-        return Budget(steps=max(1, round(steps * (end - begin))))
-    return Budget(deadline=began + 60 * (minutes or 0.0) * end)
 
 
 def _report(meter: Meter, stage: str, begin: float, share: float) -> Report:

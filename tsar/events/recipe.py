@@ -37,16 +37,17 @@ class EventTrain:
     Attributes
     ----------
     steps, minutes
-        Of the whole run: steps of both networks together, or wall time; steps decide where both are given.
-    energy_share
-        How much of it goes to the energy; the rest to the proposer.
+        Steps of the proposer, or wall time of the whole run, four fifths of which are the proposer's; steps decide
+        where both are given.
+    energy_windows
+        Continuations that the energy learns from.
     threads
         CPU threads; 0 leaves torch's choice.
     """
 
     steps: int | None = None
     minutes: float | None = None
-    energy_share: float = 0.4
+    energy_windows: int = 1500
     threads: int = 0
 
 
@@ -80,14 +81,13 @@ class EventRecipe:
         counts = (
             ("data.num_processes", data.num_processes, 10), ("data.sequences", data.sequences, 1),
             ("data.events", data.events, 10), ("train.steps", train.steps, 2),
+            ("train.energy_windows", train.energy_windows, 5),
         )  # fmt: skip
         for name, value, least in counts:
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         if train.minutes is not None and not train.minutes > 0:
             raise ValueError(f"train.minutes must be positive, got {train.minutes}")
-        if not 0 < train.energy_share < 1:
-            raise ValueError(f"train.energy_share must be between 0 and 1, got {train.energy_share}")
         weights = list(data.processes.values())
         if not set(data.processes) <= set(KINDS) or min(weights, default=0) < 0 or not sum(weights) > 0:
             raise ValueError(f"data.processes must give weights from 0, not all zero, to some of {', '.join(KINDS)}")

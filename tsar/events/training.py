@@ -13,22 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from tsar.errors import FrameError
-from tsar.events.energy import (
-    NUM_NOISE,
-    Choices,
-    EnergyModel,
-    History,
-    Paths,
-    contrast,
-    make_choices,
-    real_continuations,
-)
+from tsar.events.energy import EnergyModel, contrast, make_choices, real_continuations
 from tsar.events.network import EventModel
 from tsar.events.sequences import EventSequences, require_events
 from tsar.types import FloatArray, IntArray
 
-BATCH, ENERGY_BATCH = 16, 8
-LEARNING_RATE, ENERGY_RATE = 4e-3, 1e-3
+BATCH, LEARNING_RATE = 16, 4e-3
+ENERGY_BATCH, ENERGY_RATE, ENERGY_DECAY, ENERGY_STEPS = 32, 3e-3, 1.0, 400
+FOLDS = 5
 HELD_BACK, SPLIT_FROM = 0.2, 20
 CHECKS = 10  # of the held-back part in a fit
 ENERGY_WINDOWS = 512  # real continuations
@@ -136,14 +128,19 @@ def fit_energy(
     sequences: EventSequences,
     silences: FloatArray,
     length: int,
-    budget: Budget,
     random: np.random.Generator,
+    *,
+    max_steps: int = ENERGY_STEPS,
+    max_windows: int = ENERGY_WINDOWS,
     report: Report | None = None,
 ) -> tuple[float, float]:
     """Learn to tell real continuations from drawn ones.
 
-    Returns how much better than chance it does on items held back, in nats, and the temper of the energy that did best
-    there; both are zero, and the proposer is left as it is, unless the gain is more than two standard errors.
+    Five networks are trained, each with a fifth of the items held back. They tell after how many steps, and with which
+    power of the weights, items that were not learned from are judged best; then one network learns from all.
+
+    Returns that gain over chance, in nats, and the power. Both are zero, and the proposer is left as it is, unless the
+    gain is more than two standard errors over the items.
 
     Raises
     ------
@@ -151,58 +148,65 @@ def fit_energy(
         ``event.too_few``.
     """
     found = real_continuations(energy, model, sequences, silences)
-    if len(found) < FEWEST_APART:  # the ends of the items instead of whole items
-        cuts = [max(1, round(len(some) * (1 - HELD_BACK))) for some in found]
-        learned = [some[:cut] for some, cut in zip(found, cuts, strict=True)]
-        apart = [some[cut:] for some, cut in zip(found, cuts, strict=True) if len(some) > cut]
-    else:
-        learned = [some for place, some in enumerate(found) if place % 5 != 4]
-        apart = [some for place, some in enumerate(found) if place % 5 == 4]
-    if not apart:
+    pairs = [(item, pair) for item, some in enumerate(found) for pair in some]
+    kept = [pairs[row] for row in sorted(random.permutation(len(pairs))[:max_windows])]
+    if len(kept) < FOLDS:
         raise FrameError(
-            "no item is long enough for two continuations that the energy could learn from",
+            f"the items hold {len(kept)} continuations that the energy could learn from, fewer than {FOLDS}",
             code="event.too_few",
             item_ids=list(sequences.item_ids[:1]),
             hint="give longer sequences, a smaller rerank_events, or rerank=None",
         )
-    real, _ = _choose(energy, model, learned, ENERGY_WINDOWS, length, random)
-    judged, items = _choose(energy, model, apart, ENERGY_WINDOWS // 4, length, random)
-    energy.measure(real.features)
-
-    def step() -> Tensor:
-        return contrast(energy, model, real[torch.as_tensor(random.integers(len(real), size=ENERGY_BATCH))]).mean()
-
-    def check() -> float:
-        return float(contrast(energy, model, judged).mean())
-
-    _optimise(energy, step, check, budget, ENERGY_RATE, report)
-    return _choose_temper(energy, model, judged, items)
-
-
-def _choose(
-    energy: EnergyModel,
-    model: EventModel,
-    found: list[list[tuple[History, Paths]]],
-    most: int,
-    length: int,
-    random: np.random.Generator,
-) -> tuple[Choices, IntArray]:
-    """At most so many continuations, and the item of each."""
-    pairs = [(item, pair) for item, some in enumerate(found) for pair in some]
-    kept = [pairs[row] for row in sorted(random.permutation(len(pairs))[:most])]
-    return make_choices(energy, model, [pair for _, pair in kept], length, random), np.array([i for i, _ in kept])
+    groups = np.array([item for item, _ in kept])
+    if len(np.unique(groups)) < FOLDS:  # too few items: stretches of them instead
+        groups = np.arange(len(kept)) * FOLDS // len(kept)
+    folds = np.unique(groups, return_inverse=True)[1] % FOLDS
+    features = make_choices(energy, model, [pair for _, pair in kept], length, random)
+    energy.measure(features)
+    steps = min(max_steps, ENERGY_STEPS)
+    values = torch.zeros(CHECKS + 1, *features.shape[:2])  # of each continuation by the network that does not know it
+    for fold in range(FOLDS):
+        apart = torch.as_tensor(folds == fold)
+        fold_values = _train_energy(copy.deepcopy(energy), features[~apart], features[apart], steps, CHECKS, random)
+        values[: len(fold_values), apart] = torch.stack(fold_values)
+        if report is not None:
+            report(steps * (fold + 1), (fold + 1) / (FOLDS + 1), float(contrast(fold_values[-1]).mean()))
+    gain, temper, checks = _choose_temper(values, groups)
+    _train_energy(energy, features, features[:1], steps, checks, random)
+    return gain, temper
 
 
-@torch.no_grad()
-def _choose_temper(energy: EnergyModel, model: EventModel, choices: Choices, items: IntArray) -> tuple[float, float]:
-    """Best gain over chance and its temper; continuations of one item are no independent ones."""
-    best = (0.0, 0.0)
-    for temper in TEMPERS:
-        gains = math.log(NUM_NOISE + 1) - contrast(energy, model, choices, temper).numpy()
-        means = np.array([gains[items == item].mean() for item in np.unique(items)])
-        gain, error = float(means.mean()), float(means.std(ddof=1) / math.sqrt(len(means))) if len(means) > 1 else 0.0
-        if gain > max(best[0], SURE * error):
-            best = (gain, temper)
+def _train_energy(
+    energy: EnergyModel, features: Tensor, apart: Tensor, steps: int, checks: int, random: np.random.Generator
+) -> list[Tensor]:
+    """Train up to a check; return the energies of `apart` at each, the first before training."""
+    optimizer = torch.optim.AdamW(energy.parameters(), lr=ENERGY_RATE, weight_decay=ENERGY_DECAY)
+    found: list[Tensor] = []
+    for done in range(steps + 1):
+        while len(found) <= CHECKS and done >= len(found) * steps / CHECKS:
+            with torch.no_grad():
+                found.append(energy(apart))
+            if len(found) > checks:
+                return found
+        optimizer.param_groups[0]["lr"] = ENERGY_RATE * 0.5 * (1 + math.cos(math.pi * done / steps))
+        rows = torch.as_tensor(random.integers(len(features), size=ENERGY_BATCH))
+        optimizer.zero_grad()
+        contrast(energy(features[rows])).mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return found
+
+
+def _choose_temper(values: Tensor, groups: IntArray) -> tuple[float, float, int]:
+    """Best gain over chance, its power and its check, of energies (C, W, M); one item's windows are not independent."""
+    best = (0.0, 0.0, 0)
+    names = np.unique(groups)
+    for check in range(1, len(values)):
+        for temper in TEMPERS:
+            gains = (math.log(values.shape[-1]) - contrast(temper * values[check])).numpy()
+            means = np.array([gains[groups == name].mean() for name in names])
+            gain, error = float(means.mean()), float(means.std(ddof=1) / math.sqrt(len(means)))
+            if gain > max(best[0], SURE * error):
+                best = (gain, temper, check)
     return best
 
 
