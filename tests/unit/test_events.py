@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
+from pretrain import check_rerank
 from tests.unit.hawkes import BASE, DECAY, JUMPS, log_likelihood, poisson_log_likelihood, simulate, to_frame
 from tsar import EventForecaster
 from tsar.errors import FrameError, NotFittedError, OptionError, ReleaseError
@@ -280,3 +281,15 @@ def test_hawkes_is_learned_better_than_by_a_poisson_process():
     assert poisson + 0.7 * (truth - poisson) < score < truth + 0.02
     rate = forecaster.predict(to_frame(test), horizon=60.0, start=150.0)["predictions"].mean() / 60
     assert rate == pytest.approx(rates.mean(), rel=0.25)
+
+
+@pytest.mark.slow
+def test_re_ranked_counts_are_nearer_than_plain_ones():
+    """Items keep to schedules of their own: what a window has forgotten, the whole history tells."""
+    process, random = check_rerank.PROCESSES["self_correcting"], np.random.default_rng([0, 7])
+    forecaster = check_rerank.fit(process, random, 0, 64, 200)
+    horizon = check_rerank.REACH * float(forecaster.model_.mean_gap)
+    tests = check_rerank.draw_tests(process, random, 60, horizon, 64)
+    plain, ranked = check_rerank.compare(forecaster, tests, 50, 0, 64)[:, :, 0]  # squared errors of the mean counts
+    better = plain - ranked
+    assert better.mean() > 3 * better.std(ddof=1) / np.sqrt(len(better))
