@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from tsar import Forecaster, backtest
-from tsar.backtest_result import BacktestResult
+from tsar.backtesting import BacktestResult
 from tsar.benchmark.scores import geometric_mean
 from tsar.conformal import METHODS, WINDOWS, calibrate_backtest
 from tsar.errors import TsarWarning

@@ -22,7 +22,7 @@ from tsar.baselines import seasonal_naive
 from tsar.decode import decode_panel
 from tsar.hub import load_model
 from tsar.metrics import mean_absolute_scaled_error, seasonal_error, weighted_quantile_loss
-from tsar.refine import downsample, follow_coarse
+from tsar.refining.history import downsample, follow_coarse
 
 SOURCES = {  # source of the corpus -> frequency, horizon, season, rate
     "jena_weather": ("10min", 144, 144, 6),

@@ -30,7 +30,7 @@ from tsar.decode import decode_panel
 from tsar.hub import load_model, resolve_device
 from tsar.metrics import coverage, mean_absolute_scaled_error, seasonal_error, weighted_quantile_loss
 from tsar.model.decoder import Decoder
-from tsar.refine import zero_bound
+from tsar.refining.history import zero_bound
 
 LEAST_HISTORY = 600
 MOST_WINDOWS_OF_A_SERIES = 40

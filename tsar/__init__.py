@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from tsar.forecaster import Forecaster
     from tsar.hierarchy import reconcile
     from tsar.hub import load_model
-    from tsar.plotting import plot_forecast
-    from tsar.plotting_backtest import plot_backtest, plot_coverage
-    from tsar.plotting_explain import plot_explanation
+    from tsar.plotting import plot_backtest, plot_coverage, plot_explanation, plot_forecast
     from tsar.ranking import leaderboard
     from tsar.registry import list_models
     from tsar.reporting import report
@@ -88,9 +86,9 @@ _HOMES = {
     "leaderboard": "tsar.ranking",
     "list_models": "tsar.registry",
     "load_model": "tsar.hub",
-    "plot_backtest": "tsar.plotting_backtest",
-    "plot_coverage": "tsar.plotting_backtest",
-    "plot_explanation": "tsar.plotting_explain",
+    "plot_backtest": "tsar.plotting",
+    "plot_coverage": "tsar.plotting",
+    "plot_explanation": "tsar.plotting",
     "plot_forecast": "tsar.plotting",
     "reconcile": "tsar.hierarchy",
     "report": "tsar.reporting",

@@ -23,8 +23,8 @@ from scipy.special import ndtri
 from sklearn.base import clone
 
 from tsar.arrays import read_arrays
-from tsar.backtest_result import BacktestResult
-from tsar.backtesting import backtest
+from tsar.backtesting.result import BacktestResult
+from tsar.backtesting.run import backtest
 from tsar.errors import OptionError, TsarWarning
 from tsar.forecast import LARGEST, Forecast
 from tsar.frame import normalize_frame

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from tsar.decode import one_pass
+from tsar.decode.panel import one_pass
 from tsar.errors import ModelError, OptionError
 from tsar.hub import load_model
 from tsar.model.decoder import Decoder

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator
 
-from tsar.channels import fit_channels, forecast_channels
+from tsar.channels.joint import fit_channels, forecast_channels
 from tsar.conformal import calibrate_forecaster
 from tsar.constraints import normalize_constraints, read_bound_columns, resolve_bounds
 from tsar.covariates import CovariateEffect, apply_effect, learn_effect
@@ -36,7 +36,7 @@ from tsar.inference import Inference
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
 from tsar.options import covariate_columns, validate_count, validate_horizon, validate_options
-from tsar.refine import zero_bound
+from tsar.refining.history import zero_bound
 from tsar.saved import load_forecaster, save_forecaster
 from tsar.tuning import load_adapter, save_adapter, tune
 from tsar.unfitted import NotFittedError
@@ -80,7 +80,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         (data of a few minutes' step), 1 never. Series of less than one patch of coarse steps are left as they are.
     follow_period
         Average the last cycles of series whose period the model misses, where that forecast the end of their own past
-        clearly better (`tsar.seasonal`).
+        clearly better (`tsar.refining.seasonal`).
     non_negative
         Clip the forecast at zero: ``"auto"`` for the series that were never negative, True for all, False for none.
     ensemble
@@ -100,8 +100,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     channel_adapter
         None forecasts each target by itself. ``"related"`` lets each learn from those of its item that run ahead of it,
         ``"group"`` from any series. ``"pca"``, ``"linear"`` (what is easiest to forecast), ``"vae"``, ``"identity"``, a
-        mapping ``{"kind": "pca", "num_latents": 2}`` or an object forecast combinations of targets (`tsar.adapters`).
-        ``"attention"``: `fit` trains a layer across them (`tsar.mixing`). ``"model"``: the model's own channel blocks.
+        mapping ``{"kind": "pca", "num_latents": 2}`` or an object forecast combinations of targets (`tsar.channels`).
+        ``"attention"``: `fit` trains a layer across them. ``"model"``: the model's own channel blocks.
     gap
         Steps between the end of the history and the first forecast (lead time).
     calibrate
@@ -275,7 +275,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         examples, neighbours
             A long frame of other series, and how many windows to look up in them and in the series' own past: what
             followed the windows most like the end of a series moves its forecast, where that would have helped
-            (`tsar.context`). Off by default.
+            (`tsar.refining.context`). Off by default.
         adapt_steps
             Gradient steps of the norms and biases of a copy of the model, on the history only, before it forecasts
             (`tsar.training.adapt`). The copy is thrown away. See docs/adaptation.md for whether it helps.

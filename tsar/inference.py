@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tsar.context import follow_neighbours
-from tsar.decode import decode_panel
-from tsar.ensemble import join_classical
+from tsar.decode.panel import decode_panel
 from tsar.frame import Panel
 from tsar.freq import season_length
 from tsar.logging import progress_bar
 from tsar.model.decoder import Decoder
-from tsar.refine import coarse_rate, downsample, follow_coarse
-from tsar.seasonal import follow_period
+from tsar.refining.context import follow_neighbours
+from tsar.refining.ensemble import join_classical
+from tsar.refining.history import coarse_rate, downsample, follow_coarse
+from tsar.refining.seasonal import follow_period
 from tsar.types import FloatArray, IntArray
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tsar.channels import validate_adapter
+from tsar.channels.joint import validate_adapter
 from tsar.constraints import normalize_constraints
 from tsar.covariates import METHODS
 from tsar.errors import OptionError

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
 
-from tsar.backtest_result import BacktestResult, join_results
-from tsar.backtesting import backtest
+from tsar.backtesting.result import BacktestResult, join_results
+from tsar.backtesting.run import backtest
 from tsar.baselines import ETS, ARNet, BoostedLags, Drift, SeasonalNaive, Theta
 from tsar.benchmark.scores import skill_score, win_rate
 from tsar.errors import OptionError

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tsar.adapters import describe_adapter
-from tsar.channels import channels_from_bytes, channels_to_bytes
+from tsar.channels.adapters import describe_adapter
+from tsar.channels.joint import channels_from_bytes, channels_to_bytes
 from tsar.conformal import Calibration
 from tsar.constraints import normalize_constraints
 from tsar.errors import OptionError, ReleaseError, TsarError

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsar.decode import decode_panel
+from tsar.decode.panel import decode_panel
 from tsar.errors import FrameError, OptionError, TsarWarning
 from tsar.frame import Panel
 from tsar.model.adapter import Adapter, adapter_files, read_adapter
 from tsar.model.decoder import Decoder
-from tsar.refine import zero_bound
+from tsar.refining.history import zero_bound
 from tsar.storage import read_folder, write_folder
 from tsar.types import FloatArray, IntArray
 from tsar.unfitted import NotFittedError

@@ -6,9 +6,9 @@ import torch
 
 from tsar.baselines import seasonal_naive
 from tsar.decode import decode
+from tsar.decode.token_draft import sample_drafted_paths
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
-from tsar.token_draft import sample_drafted_paths
 from tsar.training.objectives import make_objective
 
 CONFIG = ModelConfig(

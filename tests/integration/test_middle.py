@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tsar.decode import decode
+from tsar.decode.middle import fill_middle
 from tsar.errors import ModelError, OptionError
-from tsar.middle import fill_middle
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.training.corrupt import CorruptConfig

@@ -60,7 +60,7 @@ import os, signal, sys, threading, time
 from pathlib import Path
 import joblib
 import numpy as np
-from tsar.ensemble import join_classical
+from tsar.refining.ensemble import join_classical
 from tsar.errors import ResourceError
 
 def children():

@@ -11,8 +11,8 @@ from sklearn.base import clone
 from sklearn.decomposition import FastICA
 
 from tsar import Forecaster
-from tsar.adapters import LinearAdapter, PcaAdapter, VaeAdapter, make_adapter
-from tsar.channels import fill_missing
+from tsar.channels.adapters import LinearAdapter, PcaAdapter, VaeAdapter, make_adapter
+from tsar.channels.joint import fill_missing
 from tsar.errors import OptionError, TsarWarning
 
 TARGETS = ["north", "south", "west"]

@@ -8,9 +8,9 @@ from scipy.stats import norm
 from statsmodels.datasets import elnino
 
 from tsar import detect_anomalies
+from tsar.decode.rolling import WARM_UP, forecasts_from, rolling_quantiles
 from tsar.errors import ModelError, OptionError, TsarWarning
 from tsar.hub import load_model
-from tsar.rolling import WARM_UP, forecasts_from, rolling_quantiles
 from tsar.tasks.anomaly import normal_scores, smooth_scores, tail_threshold
 
 LEVELS = np.arange(1, 10) / 10

@@ -10,8 +10,8 @@ from sklearn.base import clone
 from statsmodels.datasets import co2, elec_equip
 
 from tsar.baselines import ETS, ARNet, BoostedLags, Drift, SeasonalNaive, Theta
-from tsar.classical import forecast_ets, forecast_theta
 from tsar.errors import TsarError
+from tsar.refining.classical import forecast_ets, forecast_theta
 
 LEVELS = [0.1, 0.5, 0.9]
 ALL = [SeasonalNaive(), Drift(), Theta(), ETS(), ARNet(), BoostedLags(engine="sklearn"), BoostedLags(engine="auto")]

@@ -12,9 +12,9 @@ import pytest
 from tsar import Forecaster
 from tsar.benchmark import BenchmarkResult, EvaluationSet, from_gluonts, read_sets, run_benchmark
 from tsar.benchmark.scores import bootstrap_interval, score_forecast, skill_score, win_rate
-from tsar.classical import forecast_ets, forecast_theta
 from tsar.errors import BenchmarkError, ModelError, OptionError, TsarWarning
 from tsar.metrics import symmetric_mape
+from tsar.refining.classical import forecast_ets, forecast_theta
 
 AHEAD, SEASON = 4, 7
 LEVELS = [0.1, 0.5, 0.9]

@@ -68,7 +68,7 @@ def test_paths_see_those_of_their_level(decoder, monkeypatch):
 
 
 def test_memory_that_runs_out_does_not_part_channels(decoder, monkeypatch):
-    import tsar.decode as decoding
+    import tsar.decode.panel as decoding
 
     context = np.random.default_rng(1).normal(size=(10, 64)).cumsum(1)
     whole, sizes, plain = decode(decoder, context, 20, 2), [], decoding.decode

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tsar import Forecaster, backtest
-from tsar.adapters import make_adapter
+from tsar.channels.adapters import make_adapter
 from tsar.errors import FrameError, OptionError
 
 HORIZON = 8

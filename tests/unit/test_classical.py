@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tsar.classical import _statsmodels_ets, fill_gaps, forecast_ets, forecast_theta, resolve_engine
 from tsar.errors import OptionError
+from tsar.refining.classical import _statsmodels_ets, fill_gaps, forecast_ets, forecast_theta, resolve_engine
 
 LEVELS = [0.1, 0.5, 0.9]
 METHODS = (forecast_theta, forecast_ets)
@@ -133,7 +133,7 @@ def test_a_fit_far_beyond_the_history_is_not_believed(monkeypatch, judged):
             quantiles[-1, np.argsort(np.abs(levels - LEVELS[judged]))[0]] = far * (judged - 1 or 1)
             return quantiles
 
-        monkeypatch.setattr("tsar.classical._statsmodels_ets", wild)
+        monkeypatch.setattr("tsar.refining.classical._statsmodels_ets", wild)
         ahead = forecast_ets(series, 5, 1, [0.3], engine="statsmodels")[:, 0]
         assert (np.ptp(ahead) == 0) == (far == 5.0), "the fit's level is flat here, the random walk's is not"
 
@@ -157,7 +157,7 @@ def test_an_error_of_any_kind_costs_one_series_its_fit(monkeypatch, engine):
     def fail(*_, **__):
         raise Exception("no model able to be fitted")  # as statsforecast raises it
 
-    monkeypatch.setattr(f"tsar.classical._{engine}_theta", fail)
+    monkeypatch.setattr(f"tsar.refining.classical._{engine}_theta", fail)
     series = monthly(30)
     assert (forecast_theta(series, 5, 1, [0.5], engine=engine) == series[-1]).all()
 

@@ -8,7 +8,7 @@ import pytest
 from statsmodels.datasets import elnino, sunspots
 
 from tsar import Forecaster, backtest
-from tsar.backtest_result import BacktestResult
+from tsar.backtesting import BacktestResult
 from tsar.baselines import Drift, SeasonalNaive
 from tsar.conformal import Calibration, calibrate_backtest, conformal_quantile, fit_calibration, normal_scores
 from tsar.errors import TsarError, TsarWarning

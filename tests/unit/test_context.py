@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from tsar import Forecaster
-from tsar.context import find_matches
 from tsar.errors import OptionError
+from tsar.refining.context import find_matches
 
 HORIZON = 24
 

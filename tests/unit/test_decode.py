@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import ndtri
 
-import tsar.decode
-from tsar.decode import _pooled_quantiles, decode, decode_panel, decode_within_memory
+import tsar.decode.panel
+from tsar.decode.panel import _pooled_quantiles, decode, decode_panel, decode_within_memory
 from tsar.model.decoder import Decoder
 
 P, OUTPUT, ONE_PASS = 8, 32, 64  # of the small decoder
@@ -54,13 +54,13 @@ def test_padding_is_inert(decoder, horizon):
 @pytest.mark.parametrize("horizon", [65, 130, 300])
 def test_cached_is_uncached(decoder, horizon, monkeypatch):
     cached = decode(decoder, contexts(), horizon)
-    one_pass, sizes = tsar.decode.one_pass, []
+    one_pass, sizes = tsar.decode.panel.one_pass, []
 
     def read_all_again(model, values, observed, period, step, cache=None, group=None):
         sizes.append(values.shape[1])
         return one_pass(model, values, observed, period, step)
 
-    monkeypatch.setattr(tsar.decode, "one_pass", read_all_again)
+    monkeypatch.setattr(tsar.decode.panel, "one_pass", read_all_again)
     uncached = decode(decoder, contexts(), horizon)
     assert len(sizes) == -(-horizon // ONE_PASS)
     assert sizes[-1] > 96
@@ -166,11 +166,11 @@ def test_a_batch_that_does_not_fit_is_halved(decoder, monkeypatch, too_much):
             too_much()
         return decode(model, part, horizon)
 
-    monkeypatch.setattr(tsar.decode, "decode", narrow)
+    monkeypatch.setattr(tsar.decode.panel, "decode", narrow)
     np.testing.assert_allclose(decode_within_memory(decoder, context, 7), expected, rtol=1e-4, atol=1e-4)
     assert sizes[0] == 5
     assert max(sizes[1:]) < 5
-    monkeypatch.setattr(tsar.decode, "decode", lambda *_: narrow(decoder, contexts(), 7))
+    monkeypatch.setattr(tsar.decode.panel, "decode", lambda *_: narrow(decoder, contexts(), 7))
     with pytest.raises(RuntimeError):
         decode_within_memory(decoder, context[:1], 7)
 
@@ -266,16 +266,18 @@ def test_the_largest_numbers_give_finite_ordered_quantiles(small_decoder, horizo
 def test_mirrored_forecasts_near_the_largest_number_are_averaged_without_a_sum(decoder, monkeypatch):
     """Their sum would be infinite: a model may answer both series alike."""
     largest = np.finfo(np.float64).max
-    monkeypatch.setattr(tsar.decode, "decode_within_memory", lambda _, context, *rest: np.full((2, 3, 9), largest))
+    monkeypatch.setattr(
+        tsar.decode.panel, "decode_within_memory", lambda _, context, *rest: np.full((2, 3, 9), largest)
+    )
     with np.errstate(all="raise"):
-        both = tsar.decode._decode_twice(decoder, np.zeros((1, 8)), 3)
+        both = tsar.decode.panel._decode_twice(decoder, np.zeros((1, 8)), 3)
     assert (both == 0).all(), "f(x) and -f(-x) are opposite, their mean is zero"
 
 
 def test_one_series_that_does_not_fit_is_a_coded_error(decoder, monkeypatch):
     from tsar.errors import ResourceError
 
-    monkeypatch.setattr(tsar.decode, "decode", lambda *_: too_much_for_the_cpu())
+    monkeypatch.setattr(tsar.decode.panel, "decode", lambda *_: too_much_for_the_cpu())
     with pytest.raises(ResourceError) as caught:
         decode_within_memory(decoder, contexts(), 7)
     assert caught.value.code == "resource.memory"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from tsar import Forecaster
-from tsar.ensemble import PRIOR_WEIGHTS, _num_jobs, backtest_weights, cut_ends, join_classical
+from tsar.refining.ensemble import PRIOR_WEIGHTS, _num_jobs, backtest_weights, cut_ends, join_classical
 
 
 def monthly(size=72, seed=0):

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tsar.decode import decode
+from tsar.decode.horizons import greedy_schedule
 from tsar.errors import ModelError
 from tsar.export import export_onnx
 from tsar.heads.horizons import HorizonHeads
 from tsar.heads.quantile import pinball_loss
-from tsar.horizons import greedy_schedule
 from tsar.model.config import ModelConfig
 
 HORIZONS = (1, 8, 32)

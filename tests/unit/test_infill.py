@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tsar.decode import decode
+from tsar.decode.infill import infill, infill_panel
 from tsar.errors import ModelError
-from tsar.infill import infill, infill_panel
 from tsar.model.config import ModelConfig, num_parameters
 from tsar.tokenizers.gap import GapTokenizer, interpolate
 from tsar.training.corrupt import CorruptConfig, corrupt

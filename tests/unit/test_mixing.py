@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tsar import Forecaster, load_model
+from tsar.channels.attention import LOOK, ChannelMixer, MixedChannels
 from tsar.errors import NotFittedError, ReleaseError
-from tsar.mixing import LOOK, ChannelMixer, MixedChannels
 
 HORIZON = 4
 

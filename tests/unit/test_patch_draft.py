@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy import stats
 
+from tsar.decode.patch_draft import _Patches, sample_patches
 from tsar.errors import ModelError, OptionError
 from tsar.heads.parametric import StudentTLaw
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
-from tsar.patch_draft import _Patches, sample_patches
 
 P, L, DRAWS = 2, 12, 2500
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tsar.decode import decode, one_pass
+from tsar.decode.panel import decode, one_pass
 from tsar.model.config import ModelConfig, num_parameters
 from tsar.model.decoder import Decoder
 from tsar.tokenizers.period import NUM_FEATURES, find_period, period_features

@@ -10,7 +10,7 @@ import pytest
 
 from tsar import Forecaster
 from tsar.errors import OptionError
-from tsar.seasonal import follow_period
+from tsar.refining.seasonal import follow_period
 
 SHAPES = ("sine", "sawtooth", "profile")
 HORIZON = 64

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tsar import Forecaster
-from tsar.refine import coarse_rate, downsample, follow_coarse, zero_bound
+from tsar.refining.history import coarse_rate, downsample, follow_coarse, zero_bound
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from tsar import Forecaster
+from tsar.channels.related import MAX_GROUP, align_series, find_leaders
 from tsar.errors import OptionError
-from tsar.related import MAX_GROUP, align_series, find_leaders
 
 LAG, HORIZON = 4, 4
 

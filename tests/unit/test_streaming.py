@@ -7,8 +7,8 @@ from statsmodels.datasets import elnino
 
 from tsar import Forecaster, StreamingForecaster
 from tsar.decode import decode_panel
+from tsar.decode.stream import SeriesStream
 from tsar.errors import FrameError, ModelError, NotFittedError, OptionError
-from tsar.stream import SeriesStream
 
 HOURS = pd.date_range("2024-01-01", periods=2000, freq="h")
 

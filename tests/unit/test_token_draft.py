@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy import stats
 
-import tsar.token_draft
+import tsar.decode.token_draft
 from tests.unit.vocabulary_models import L, contexts, decoder
+from tsar.decode.token_draft import sample_drafted_paths, verify
+from tsar.decode.token_rollout import id_tokens, sample_paths
 from tsar.errors import ModelError, OptionError
-from tsar.token_draft import sample_drafted_paths, verify
-from tsar.token_rollout import id_tokens, sample_paths
 
 CLASSES, STEPS, DRAWS = 5, 3, 8000
 
@@ -76,9 +76,9 @@ def test_the_test_would_notice(model, window, exact, monkeypatch):
     def careless(p, q, said, dice, number):
         accepted, _ = verify(p, q, said, dice, number)
         law = p[torch.arange(len(p)), accepted]
-        return accepted, tsar.token_draft.inverse(law, number)  # drawn anew from p, not from what p has beyond q
+        return accepted, tsar.decode.token_draft.inverse(law, number)  # drawn anew from p, not from what p has beyond q
 
-    monkeypatch.setattr(tsar.token_draft, "verify", careless)
+    monkeypatch.setattr(tsar.decode.token_draft, "verify", careless)
     assert p_value(drafted(model, window, 7).values, model, window, exact) < 1e-6
 
 

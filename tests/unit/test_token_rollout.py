@@ -7,11 +7,11 @@ import torch
 
 from tests.unit.vocabulary_models import NAMES, L, contexts, decoder
 from tsar import Forecaster
-from tsar.decode import decode, one_pass
+from tsar.decode.panel import decode, one_pass
+from tsar.decode.token_rollout import inverse, sample_paths, uniforms
 from tsar.errors import ModelError
 from tsar.heads.empirical import empirical_quantiles
 from tsar.model.decoder import Decoder
-from tsar.token_rollout import inverse, sample_paths, uniforms
 from tsar.training.objectives import NextPatches, NextToken, make_objective
 from tsar.training.objectives.next_token import first_half, lifted
 

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from tsar.baselines.base import DEFAULT_LEVELS, Baseline
-from tsar.classical import fill_gaps
 from tsar.errors import OptionError
+from tsar.refining.classical import fill_gaps
 from tsar.types import FloatArray
 
 STEEPNESS, POWER = 3.0, 3.0  # c1 and c2 of the paper

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tsar.baselines.base import DEFAULT_LEVELS, Baseline
-from tsar.classical import fill_gaps
 from tsar.errors import MissingDependencyError, OptionError
 from tsar.frame import Panel
+from tsar.refining.classical import fill_gaps
 from tsar.types import FloatArray, IntArray
 
 RECENT_LAGS = 12

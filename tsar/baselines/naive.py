@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from tsar.baselines.base import Baseline
-from tsar.classical import fill_gaps
+from tsar.refining.classical import fill_gaps
 from tsar.types import FloatArray
 
 

@@ -20,11 +20,11 @@ import numpy as np
 from tsar import __version__
 from tsar.baselines import seasonal_naive
 from tsar.benchmark.sets import EvaluationSet
-from tsar.classical import forecast_ets, forecast_theta
 from tsar.errors import OptionError
 from tsar.forecaster import Forecaster
 from tsar.hub import load_model, resolve_device
 from tsar.logging import progress_bar
+from tsar.refining.classical import forecast_ets, forecast_theta
 from tsar.storage import write_atomically
 from tsar.types import FloatArray, PathLike
 from tsar.workers import watched_workers

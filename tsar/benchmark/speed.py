@@ -22,7 +22,7 @@ from sklearn.base import clone
 from torch.utils.flop_counter import FlopCounterMode
 
 from tsar.benchmark.peers import make_peer
-from tsar.decode import decode_panel
+from tsar.decode.panel import decode_panel
 from tsar.errors import OptionError
 from tsar.forecaster import Forecaster
 from tsar.frame import make_forecast_frame, normalize_targets

@@ -35,7 +35,7 @@ from tsar.cli.tables import read_input
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tsar.backtest_result import BacktestResult
+    from tsar.backtesting.result import BacktestResult
     from tsar.ranking import Leaderboard
 
 BASELINES = ("seasonal-naive", "drift", "theta", "ets", "arnet", "boosted-lags")
@@ -112,7 +112,7 @@ def _all_forecasts(board: Leaderboard) -> pd.DataFrame:
 
 
 def _write_plot(result: BacktestResult, path: Path) -> None:
-    from tsar.plotting_backtest import plot_backtest
+    from tsar.plotting.backtest import plot_backtest
 
     numbers = result.windows
     item_ids = numbers.panel.item_ids[(numbers.cuts >= 0).any(1)][:MAX_PLOTTED]

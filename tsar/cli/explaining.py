@@ -82,7 +82,7 @@ def explain(options: argparse.Namespace) -> int:
 def _write_plot(
     result: pd.DataFrame, table: pd.DataFrame, forecast: pd.DataFrame, path: Path, columns: dict[str, Any]
 ) -> None:
-    from tsar.plotting_explain import plot_explanation
+    from tsar.plotting.explanation import plot_explanation
 
     names = {name: columns[name] for name in ("id_column", "timestamp_column", "target")}
     item_ids = first_items(table, columns["id_column"])

@@ -145,7 +145,7 @@ def _saved_forecast(options: argparse.Namespace) -> tuple[Any, pd.DataFrame | No
 
 def _write_plot(history: pd.DataFrame, result: pd.DataFrame, path: Path, forecaster: Any) -> None:
     """Draw the first items below each other."""
-    from tsar.plotting import plot_forecast
+    from tsar.plotting.forecast import plot_forecast
 
     columns = {name: getattr(forecaster, name) for name in ("id_column", "timestamp_column", "target")}
     item_ids = first_items(result, forecaster.id_column)

@@ -91,7 +91,7 @@ def detect(options: argparse.Namespace) -> int:
 
 def _write_plot(points: pd.DataFrame, path: Path, columns: dict[str, Any]) -> None:
     """Draw the first items with the expected band and what was flagged."""
-    from tsar.plotting import shorten
+    from tsar.plotting.style import shorten
     from tsar.reporting.figures import draw_anomalies
 
     item_ids = first_items(points, columns["id_column"])

@@ -10,7 +10,7 @@ from tsar.heads.quantile import QuantileHead, QuantileLaw
 
 
 class HorizonHeads(Head):
-    """Quantile heads of several lengths, trained together; decoding takes them in turn (`tsar.horizons`).
+    """Quantile heads of several lengths, trained together; decoding takes them in turn (`tsar.decode.horizons`).
 
     Parameters
     ----------

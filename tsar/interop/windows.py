@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from tsar.decode import decode_panel
+from tsar.decode.panel import decode_panel
 from tsar.errors import OptionError
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder

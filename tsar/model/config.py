@@ -56,7 +56,7 @@ class ModelConfig:
         Normal laws of a mixture; bins of a categorical head over patches.
     horizons
         Points of each of the heads of ``head="horizons"``: from 1, each a divisor of the next, the last is
-        `output_length`; see `tsar.horizons`. Empty: one head.
+        `output_length`; see `tsar.decode.horizons`. Empty: one head.
     highway
         Points of a patch, counted from its end, that a linear autoregression beside the quantile head reads, see
         `tsar.heads.highway`; 0 for none.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tsar.plotting import BAND, INK, MEDIAN, shorten
+from tsar.plotting.style import BAND, INK, MEDIAN, shorten
 from tsar.types import BoolArray, FloatArray, IntArray, ObjectArray
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tsar.diagnosis import NAMES
 from tsar.errors import OptionError
-from tsar.plotting_backtest import plot_coverage
+from tsar.plotting.backtest import plot_coverage
 from tsar.ranking import BASELINE
 from tsar.reporting import page
 from tsar.reporting.figures import draw_anomalies, draw_forecast, draw_observed, draw_steps, make_svg

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from tsar.decode.rolling import rolling_quantiles
 from tsar.errors import ModelError, OptionError
 from tsar.forecast import Forecast
 from tsar.frame import Panel, make_panel_frame, normalize_frame
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
-from tsar.rolling import rolling_quantiles
 from tsar.types import BoolArray, FloatArray, IntArray
 
 FALSE_ALARMS = 1e-3

@@ -1,8 +1,8 @@
 """Generation: new series from nothing, like the series of a frame, or of one class of a labelled frame.
 
 A start is drawn - from the simulated prior, or a piece of a member of the frame, jittered - and continued by the
-model's own sampled rollout (`tsar.rollout`); the start is dropped, so that nothing is copied. How wide the draws are
-and how the steps of a patch go together is measured on the members, where the outcome is known.
+model's own sampled rollout (`tsar.decode.rollout`); the start is dropped, so that nothing is copied. How wide the draws
+are and how the steps of a patch go together is measured on the members, where the outcome is known.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from tsar.conformal import normal_scores
+from tsar.decode.rolling import forecasts_from
+from tsar.decode.rollout import Draw, sample_continuations
 from tsar.errors import FrameError, OptionError
 from tsar.forecast import Forecast
 from tsar.frame import Panel, make_fresh_panel, make_panel_frame, normalize_frame
 from tsar.frame.columns import ONE_SERIES, read_table
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
-from tsar.rolling import forecasts_from
-from tsar.rollout import Draw, sample_continuations
 from tsar.samples import Dependence, item_generator
 from tsar.tasks.views import standardize
 from tsar.types import FloatArray, IntArray

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from tsar.decode import decode_panel
+from tsar.decode.infill import infill_panel
+from tsar.decode.panel import decode_panel
+from tsar.decode.rolling import forecasts_from
 from tsar.errors import OptionError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import make_panel_frame, normalize_frame, quantile_column
 from tsar.hub import load_model, resolve_device
-from tsar.infill import infill_panel
 from tsar.model.decoder import Decoder
-from tsar.refine import zero_bound
-from tsar.rolling import forecasts_from
+from tsar.refining.history import zero_bound
 from tsar.types import BoolArray, FloatArray, IntArray
 
 SIDES = ("both", "left", "right")

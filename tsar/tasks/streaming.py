@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tsar.decode.stream import SeriesStream
 from tsar.errors import FrameError, ModelError, OptionError, ReleaseError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import Panel, make_forecast_frame, normalize_frame, panel_from_bytes, panel_to_bytes
@@ -18,7 +19,6 @@ from tsar.freq import season_length
 from tsar.hub import load_model, release_files
 from tsar.model.decoder import Decoder
 from tsar.storage import read_folder, write_folder
-from tsar.stream import SeriesStream
 from tsar.types import FloatArray
 from tsar.unfitted import NotFittedError
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from tsar.decode import answering_tokens, join_answers
+from tsar.decode.panel import answering_tokens, join_answers
 from tsar.errors import ModelError, OptionError
 from tsar.model.decoder import Decoder
 from tsar.model.modes import MIDDLE, PREFIX, SUFFIX

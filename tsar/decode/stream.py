@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tsar.decode import answering_tokens, decode_panel, join_answers
+from tsar.decode.panel import answering_tokens, decode_panel, join_answers
 from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder
 from tsar.scaling import Z_LIMIT, ScaleState

@@ -1,8 +1,8 @@
 """Channels: what series that belong together have to do with each other, around a model that reads each alone.
 
 Adapters map the C channels of every item to latent ones, each of which the model forecasts, and their forecasts back
-(`tsar.adapters`). Related channels, and series of a group, help each other as past covariates do (`tsar.related`).
-Attention across the channels moves the forecast of each (`tsar.mixing`). A model that has channel blocks of its own
+(`adapters`). Related channels, and series of a group, help each other as past covariates do (`related`). Attention
+across the channels moves the forecast of each (`attention`). A model that has channel blocks of its own
 (`tsar.model.blocks.channel`) sees the channels of an item together.
 """
 
@@ -15,13 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from tsar.adapters import METHODS, ChannelAdapter, IdentityAdapter, adapter_from_bytes, adapter_to_bytes, make_adapter
+from tsar.channels.adapters import (
+    METHODS,
+    ChannelAdapter,
+    IdentityAdapter,
+    adapter_from_bytes,
+    adapter_to_bytes,
+    make_adapter,
+)
+from tsar.channels.attention import MixedChannels, learn_mixer
+from tsar.channels.related import follow_group, follow_related
 from tsar.errors import OptionError
 from tsar.forecast import Forecast
 from tsar.frame import Panel
 from tsar.inference import Inference
-from tsar.mixing import MixedChannels, learn_mixer
-from tsar.related import follow_group, follow_related
 from tsar.types import FloatArray, IntArray
 from tsar.unfitted import NotFittedError
 

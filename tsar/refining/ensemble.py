@@ -15,7 +15,7 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 
-from tsar.classical import forecast_ets, forecast_theta
+from tsar.refining.classical import forecast_ets, forecast_theta
 from tsar.types import FloatArray, IntArray
 from tsar.workers import watched_workers
 
@@ -58,7 +58,7 @@ def join_classical(
     decode
         Forecasts another panel with the model, (I, F, Q); called once a fold.
     engine
-        As in `tsar.classical.forecast_theta`.
+        As in `tsar.refining.classical.forecast_theta`.
 
     Returns
     -------

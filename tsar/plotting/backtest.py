@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tsar.backtest_result import BacktestResult
+from tsar.backtesting.result import BacktestResult
 from tsar.errors import FrameError
-from tsar.plotting import BAND, INK, MEDIAN, dress, shorten
+from tsar.plotting.style import BAND, INK, MEDIAN, dress, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ import narwhals as nw
 import numpy as np
 from sklearn.base import clone
 
-from tsar.backtest_result import BacktestResult, Windows
+from tsar.backtesting.result import BacktestResult, Windows
 from tsar.errors import FrameError, OptionError, TsarWarning
 from tsar.forecast import validate_levels
 from tsar.frame import Panel, normalize_frame, quantile_column

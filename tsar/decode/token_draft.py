@@ -14,11 +14,11 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
+from tsar.decode.token_rollout import ROOM, SEED, growing, id_tokens, inverse
 from tsar.errors import ModelError, OptionError
 from tsar.heads.categorical import sharpened
 from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder
-from tsar.token_rollout import ROOM, SEED, growing, id_tokens, inverse
 from tsar.tokenizers.patch import Tokens
 from tsar.tokenizers.vocabulary import PAD
 

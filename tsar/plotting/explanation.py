@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tsar.plotting import BAND, INK, MEDIAN, dress, rows_of
+from tsar.plotting.style import BAND, INK, MEDIAN, dress, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

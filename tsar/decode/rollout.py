@@ -15,7 +15,7 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from tsar.decode import one_pass
+from tsar.decode.panel import one_pass
 from tsar.logging import progress_bar
 from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder

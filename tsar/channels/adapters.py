@@ -2,8 +2,8 @@
 
 The idea is AdaPTS (Benechehab et al., 2025). An adapter has ``fit(rows)``, ``transform(rows)`` and ``inverse(latent)``;
 one point is one row, as in scikit-learn. Rows are standardised channel by channel and item by item before (loc and
-scale of the history, `tsar.channels`), and complete. An adapter that also has ``sample(latent, rng)`` answers with
-draws instead, whose spread joins that of the forecast.
+scale of the history, `tsar.channels.joint`), and complete. An adapter that also has ``sample(latent, rng)`` answers
+with draws instead, whose spread joins that of the forecast.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ that the model learned for such a distance. Beyond that the quantile paths are f
 continues with its own forecast of Q quantiles, and the Q x Q values, refined, are one law again. The median alone is
 never fed back, since bands would stop growing.
 
-A model with a vocabulary draws paths instead (`tsar.token_rollout`).
+A model with a vocabulary draws paths instead (`tsar.decode.token_rollout`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tsar.decode.horizons import decode_by_horizons
+from tsar.decode.token_rollout import sampled_quantiles
 from tsar.errors import ModelError, ResourceError
 from tsar.heads.empirical import empirical_quantiles
-from tsar.horizons import decode_by_horizons
 from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.model.memory import NO_MEMORY, is_out_of_memory, release_cached
 from tsar.scaling import Z_LIMIT
-from tsar.token_rollout import sampled_quantiles
 from tsar.tokenizers.patch import Tokens
 from tsar.tokenizers.period import Period
 from tsar.windows import make_batches
