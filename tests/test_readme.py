@@ -28,9 +28,9 @@ def run_blocks(page: Path, names: dict) -> None:
 
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 SELF_CONTAINED = {"README.md", "quickstart.md"}  # the other pages go on from the names of the quickstart
-LONG = {"fine_tuning.md"}
+QUICK = {"README.md", "quickstart.md", "your_data.md", "backtesting.md", "errors.md"}
 WITH_PYTHON = [
-    pytest.param(page, marks=pytest.mark.slow if page.name in LONG else ()) for page in PAGES if blocks(page, "python")
+    pytest.param(page, marks=() if page.name in QUICK else pytest.mark.slow) for page in PAGES if blocks(page, "python")
 ]
 COMMANDS = sorted({line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()})
 

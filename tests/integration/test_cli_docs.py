@@ -67,6 +67,7 @@ def test_every_command_has_an_example():
 @pytest.mark.parametrize(
     "command", [pytest.param(line, marks=[pytest.mark.slow] if line.split()[1] in SLOW else []) for line in COMMANDS]
 )
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::tsar.errors.TsarWarning")
 def test_command_runs_and_writes(command, folder, tiny_release, monkeypatch, capsys):
     if "--forecaster tuned" in command and not (folder / "tuned").exists():

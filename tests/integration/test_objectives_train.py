@@ -49,6 +49,7 @@ def waves(recipe: Recipe, seed: int, twice: bool, step: int) -> View:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_falls(tiny_recipe, kind):
     recipe = load_recipe(tiny_recipe, [*ALONE, *KINDS[kind]])
@@ -72,6 +73,7 @@ def test_the_loss_falls(tiny_recipe, kind):
     assert after < 0.8 * before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mixed", "masked_future"])
 def test_interrupted_is_uninterrupted_and_forecasts(tiny_recipe, tmp_path, kind):
     recipe = load_recipe(tiny_recipe, [*KINDS[kind], "train.steps=16", "train.validation_windows=1"])

@@ -30,6 +30,7 @@ def run_python(site: Path, code: str) -> str:
     return subprocess.run(command, cwd=site.parent, env=environment, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 def test_wheel_holds_only_the_package(unpacked):
     assert [path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")] == ["tsar"]
 

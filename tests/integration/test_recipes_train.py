@@ -27,6 +27,8 @@ from tsar.training.optim import make_optimizer
 ALL = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
 RECIPES = [path for path in ALL if read_recipe(path).get("task", "series") == "series"]
 EVENTS = [path for path in ALL if read_recipe(path).get("task") == "events"]
+QUICK = {"mini", "tsar-tiny", "timer", "chronos"}
+"""One of patches, the largest released, one that hides nothing, one with a vocabulary; the others are slow together."""
 FILL_ONLY = {"tsar-infill"}
 """Trained on nothing but holes."""
 SHRUNK = [
@@ -43,7 +45,11 @@ def needs_body(path: Path) -> bool:
     return "\n  body: " in path.read_text()
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.slow) for path in RECIPES],
+    ids=lambda path: path.stem,
+)
 def test_recipe_trains_and_its_release_forecasts(path, tmp_path):
     body = [f"model.body={make_body('gpt2', tmp_path / 'language-model', width=16)}"] if needs_body(path) else []
     recipe = load_recipe(path, SHRUNK + body)
@@ -72,6 +78,7 @@ def test_recipe_trains_and_its_release_forecasts(path, tmp_path):
     assert load_recipe(release / "train.yaml") == recipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)
 def test_recipe_of_events_trains_and_forecasts_sequences_that_it_has_not_seen(path, tmp_path):
     release = tmp_path / "run" / "release"
@@ -102,6 +109,7 @@ def test_recipe_of_events_trains_and_forecasts_sequences_that_it_has_not_seen(pa
     assert main(["pretrain", str(path), "--run-dir", str(tmp_path / "run"), "--set", *small]) != 0, "no resuming"
 
 
+@pytest.mark.slow
 def test_training_learns(tmp_path, tiny_recipe):
     recipe = load_recipe(
         tiny_recipe, ["train.steps=150", "train.validation_windows=8", "train.validate_every=50", "optim.lr=1e-2"]

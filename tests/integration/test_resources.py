@@ -48,6 +48,7 @@ print(os.waitpid(child, 0)[1], torch.get_num_threads())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
 def test_a_forked_child_of_a_parent_with_two_threads_forecasts(tiny_release):
     assert run_python(FORKED, tiny_release, OMP_NUM_THREADS="2") == "0 2\n"

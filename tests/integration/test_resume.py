@@ -37,8 +37,15 @@ def facts(run_dir) -> dict:
     return state
 
 
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
-@pytest.mark.parametrize("stops", [[13], [1, 2, 14, 29]])
+@pytest.mark.parametrize(
+    ("kind", "stops"),
+    [
+        ("muon", [13]),
+        pytest.param("adamw", [13], marks=pytest.mark.slow),
+        pytest.param("muon", [1, 2, 14, 29], marks=pytest.mark.slow),
+        pytest.param("adamw", [1, 2, 14, 29], marks=pytest.mark.slow),
+    ],
+)
 def test_interrupted_is_uninterrupted(tiny_recipe, tmp_path, kind, stops):
     recipe = load_recipe(tiny_recipe, [f"optim.kind={kind}"])
     release = pretrain(recipe, tmp_path / "whole")
@@ -83,6 +90,7 @@ def wait_for_steps(run_dir) -> None:
 LONG = ["train.steps=80", "train.save_every=1000", "train.log_every=2"]
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_leaves_then_the_run_goes_on(start_training, tiny_recipe, tmp_path):
     process = start_training(tmp_path / "run", *LONG)
     wait_for_steps(tmp_path / "run")

@@ -65,6 +65,7 @@ def test_a_sweep_trains_each_point_and_writes_what_it_found(tiny_recipe, tmp_pat
         run_sweep(tiny_recipe, grid, tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_the_command(tiny_recipe, tmp_path, capsys):
     options = ["--set", "train.validation_windows=1", "train.steps=2", "--sweep", "model.num_layers=[1, 2]"]
     assert main(["pretrain", str(tiny_recipe), "--run-dir", str(tmp_path / "run"), *options]) == 0

@@ -142,6 +142,7 @@ def test_the_infinite_schedule_knows_no_end():
 ENDLESS = ["optim.schedule=infinite", "optim.warmup_steps=5"]
 
 
+@pytest.mark.slow
 def test_an_endless_run_goes_on_as_if_it_had_always_been_longer(tiny_recipe, tmp_path):
     pretrain(load_recipe(tiny_recipe, [*ENDLESS, "train.steps=18"]), tmp_path / "whole")
     pretrain(load_recipe(tiny_recipe, [*ENDLESS, "train.steps=9"]), tmp_path / "parts")
@@ -149,6 +150,7 @@ def test_an_endless_run_goes_on_as_if_it_had_always_been_longer(tiny_recipe, tmp
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
+@pytest.mark.slow
 def test_a_branch_anneals_from_a_checkpoint_and_leaves_it_alone(tiny_recipe, tmp_path):
     trunk = pretrain(load_recipe(tiny_recipe, [*ENDLESS, "train.steps=null"]), tmp_path / "trunk", until=12)
     before = weights(tmp_path / "trunk")
@@ -168,6 +170,7 @@ def test_a_branch_anneals_from_a_checkpoint_and_leaves_it_alone(tiny_recipe, tmp
         pretrain(load_recipe(tiny_recipe, [f"train.anneal_from={trunk}", "model.d_model=24"]), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_the_release_can_be_the_mean_of_the_last_checkpoints(tiny_recipe, tmp_path):
     settings = ["train.average_last=3", "train.keep=3", "train.validation_windows=1"]
     release = pretrain(load_recipe(tiny_recipe, settings), tmp_path)
@@ -192,6 +195,7 @@ def test_workers_make_the_same_batches(tmp_path):
     pools[1].close()
 
 
+@pytest.mark.slow
 def test_a_run_with_workers_is_the_same_and_resumes(tiny_recipe, tmp_path):
     pretrain(load_recipe(tiny_recipe, ["train.steps=12"]), tmp_path / "plain")
     recipe = load_recipe(tiny_recipe, ["train.steps=12", "data.workers=2"])
@@ -267,6 +271,7 @@ def test_the_origins_are_those_of_the_windows(tiny_recipe):
             assert source in found
 
 
+@pytest.mark.slow
 def test_a_run_with_scaled_losses_resumes_and_shares_parts(tiny_recipe, tmp_path):
     settings = ["train.scale_losses=true", "train.steps=12"]
     pretrain(load_recipe(tiny_recipe, settings), tmp_path / "whole")

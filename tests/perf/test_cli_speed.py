@@ -51,6 +51,7 @@ def test_a_thousand_series_from_csv_to_csv(tmp_path, capsys):
     assert gibibytes < MOST_GIBIBYTES
 
 
+@pytest.mark.slow
 def test_a_release_loads_in_an_instant_once_torch_is_there():
     code = "import time, torch; t = time.perf_counter(); from tsar import load_model; load_model('tsar-tiny'); "
     code += "print(time.perf_counter() - t)"

@@ -23,6 +23,7 @@ def speed(decoder):
     return measure_speed(decoder, works=SMALL, repeats=1)
 
 
+@pytest.mark.slow
 def test_every_work_is_timed_through_each_door(speed):
     table = speed.table
     assert list(table["work"].unique()) == ["2 x 64 -> 8", "8 x 64 -> 8"]

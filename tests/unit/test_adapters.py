@@ -37,6 +37,7 @@ def make_forecaster(**options: Any) -> Forecaster:
     return Forecaster(target=TARGETS, prediction_length=6, context_length=96, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pca", "linear", "vae"])
 def test_fewer_latents_keep_what_two_causes_make(kind: str) -> None:
     rows = make_rows()
@@ -55,6 +56,7 @@ def test_few_linear_latents_come_back_as_the_regression_on_them() -> None:
     np.testing.assert_allclose(adapter.inverse(latent), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_autoencoder_is_sure_within_the_training_range_and_less_so_beyond() -> None:
     rows = make_rows()
     adapter = VaeAdapter(num_latents=2).fit(rows)
@@ -69,6 +71,7 @@ def test_autoencoder_is_sure_within_the_training_range_and_less_so_beyond() -> N
     assert widths[2] > 2.5 * widths[1]
 
 
+@pytest.mark.slow
 def test_autoencoder_bends_where_lines_cannot() -> None:
     rows = make_rows()
     lost = {}

@@ -30,6 +30,7 @@ def make_frame():
     return pd.concat(parts, ignore_index=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ALL, ids=lambda one: f"{type(one).__name__}-{getattr(one, 'engine', '')}")
 def test_interface(baseline):
     if getattr(baseline, "engine", None) == "auto":

@@ -285,6 +285,7 @@ def test_intervals_come_from_the_seed_and_shrink_with_sets():
 # ----------------------------------------------------------------------------------------------------- the benchmark
 
 
+@pytest.mark.slow
 def test_result_of_two_sets(tiny_release, classical):
     sets = [make_set(), make_set("other", num_items=3, seed=1)]
     result = run_benchmark(sets, [str(tiny_release), "theta"], levels=LEVELS)

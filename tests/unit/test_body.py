@@ -42,6 +42,7 @@ def body_weights(decoder):
     return {name: value.clone() for name, value in decoder.body._known["model"].state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS)
 def test_training_lowers_the_loss_and_leaves_the_language_model(folder, design):
     torch.manual_seed(0)

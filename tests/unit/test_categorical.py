@@ -27,6 +27,7 @@ def test_quantiles_are_the_smallest_values_that_reach_the_level():
     assert (before < levels).all()
 
 
+@pytest.mark.slow
 def test_quantiles_cover_a_known_law():
     """A head that is fitted to draws of a normal law, by the loss alone, has its quantiles."""
     torch.manual_seed(0)

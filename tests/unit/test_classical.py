@@ -40,6 +40,7 @@ def test_trend_and_season_are_continued(method, engine):
     assert np.abs(quantiles[:, 1] - series[72:]).mean() < min(0.4 * last, 3.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("unit", [1e-12, 1e15])
 def test_units_do_not_matter(method, unit, engine):
@@ -48,6 +49,7 @@ def test_units_do_not_matter(method, unit, engine):
     np.testing.assert_allclose(method(series * unit, 6, 12, LEVELS, engine=engine) / unit, expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("missing", [3, 6])
 def test_a_missing_end_does_not_shift_the_forecast(method, missing, engine):
@@ -67,6 +69,7 @@ def test_a_missing_end_widens_the_bands_of_a_random_walk():
     np.testing.assert_array_equal(forecast_theta(np.append(past, [np.nan] * 3), 2, 1, LEVELS), longer[3:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["no season", "additive", "multiplicative"])
 def test_bands_cover_what_they_say(method, kind, engine):
@@ -87,6 +90,7 @@ def test_bands_cover_what_they_say(method, kind, engine):
     assert np.mean(widths) < 1.6 * 2 * 1.2816 * 2, "at most 1.6 times the band of the noise"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_series_near_the_largest_and_smallest_numbers(method, engine):
     for scale in (1.7e308, 1e-310):
@@ -208,6 +212,7 @@ def test_odd_histories(method, engine):
     assert np.abs(ahead - np.sin(2 * np.pi * np.arange(168) / 168)).mean() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("size", [6, 7, 9, 13, 25])
 def test_strange_histories_get_sound_quantiles(method, size, engine):

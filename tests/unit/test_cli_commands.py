@@ -85,6 +85,7 @@ def test_names_that_the_parser_lists_are_those_of_python():
     assert set(BASELINES) == set(NAMED)
 
 
+@pytest.mark.slow
 def test_forecast_with_covariates_calibration_and_bounds_equals_python(table, tiny_release):
     past, ahead = table[table["timestamp"] < "2024-03-23"], table[table["timestamp"] >= "2024-03-23"]
     past.to_csv("past.csv", index=False)

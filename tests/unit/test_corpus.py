@@ -263,6 +263,7 @@ def test_grids_are_found() -> None:
     assert choose_grid(np.full(10, 4.0)) == (4.0, 1.0)
 
 
+@pytest.mark.slow
 def test_pack_respects_its_limit_and_cuts_the_largest_first(tmp_path: Path) -> None:
     dice = np.random.default_rng(1)
     large = make_shard("large", [f"s{i}" for i in range(40)], ["h"] * 40, [dice.normal(size=9000) for _ in range(40)])

@@ -50,7 +50,7 @@ def halves() -> tuple[pd.DataFrame, pd.DataFrame]:
     return split(make_frame())
 
 
-@pytest.mark.parametrize("method", ["ridge", "gradient_boosting", "auto"])
+@pytest.mark.parametrize("method", ["ridge", pytest.param("gradient_boosting", marks=pytest.mark.slow), "auto"])
 def test_a_covariate_that_drives_the_target_is_used(halves: tuple[pd.DataFrame, pd.DataFrame], method: str) -> None:
     past, future = halves
     plain = error_of(make_forecaster().fit(past).predict(), future)
@@ -71,6 +71,7 @@ def test_a_covariate_without_meaning_changes_nothing(halves: tuple[pd.DataFrame,
     pd.testing.assert_frame_equal(forecast, make_forecaster().fit(past).predict())
 
 
+@pytest.mark.slow
 def test_trees_do_not_take_a_bias_of_the_model_for_an_effect() -> None:
     stamps = pd.date_range("2000-01-01", periods=900, freq="h")
     rng = np.random.default_rng(0)
@@ -110,6 +111,7 @@ def test_the_target_after_the_cutoff_is_not_seen(halves: tuple[pd.DataFrame, pd.
     )
 
 
+@pytest.mark.slow
 def test_order_kind_and_route_of_the_frames_do_not_matter(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     pl = pytest.importorskip("polars")
     past, future = halves
@@ -237,6 +239,7 @@ def test_a_future_that_no_option_names_is_refused(halves: tuple[pd.DataFrame, pd
         make_forecaster().fit(halves[0]).predict(future_df=halves[1])
 
 
+@pytest.mark.slow
 def test_holidays_are_known_ahead() -> None:
     pytest.importorskip("holidays")
     stamps = pd.date_range("2018-01-01", "2023-12-20", freq="D")

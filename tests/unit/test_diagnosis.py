@@ -97,6 +97,7 @@ def test_scale_does_not_change_the_findings():
         assert diagnose_panel(values * 2.0**-40, np.array([0, 60])).names[0] == wanted
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_items_take_seconds():
     values = np.random.default_rng(1).normal(size=100_000 * 24)
     start = time.perf_counter()

@@ -59,6 +59,7 @@ def test_ensemble_moves_the_centre_and_keeps_the_spread():
     np.testing.assert_allclose(alone["predictions"], both["predictions"][both.item_id == "a"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [3, 6])
 def test_a_missing_end_shifts_neither_the_forecast_nor_its_backtests(missing):
     series = monthly(84)
@@ -111,6 +112,7 @@ def test_the_number_of_processes_can_be_limited():
             assert _num_jobs(2) == jobs
 
 
+@pytest.mark.slow
 def test_a_daemonic_process_starts_no_others():
     with multiprocessing.get_context("spawn").Pool(1) as pool:  # its workers are daemonic
         assert pool.apply(_num_jobs, (2,)) == 1

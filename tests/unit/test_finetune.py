@@ -222,6 +222,7 @@ def test_a_gradient_that_stays_nan_is_an_error(frame, decoder, monkeypatch):
     assert code_of(fit, frame, decoder, fine_tune=fine_tune) == "training.nan_loss"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lack", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
 def test_a_batch_that_does_not_fit_is_trained_in_parts(frame, decoder, monkeypatch, lack):
     from tsar.training.objectives import NextPatches

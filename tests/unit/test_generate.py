@@ -56,6 +56,7 @@ def test_stamps_continue_those_of_the_start(decoder):
     assert new["timestamp"].dtype == df["timestamp"].dtype
 
 
+@pytest.mark.slow
 def test_from_nothing_the_frequency_gives_the_stamps(decoder):
     assert generate(2, 3, model=decoder)["timestamp"].tolist() == [0, 1, 2] * 2
     dated = generate(1, 3, model=decoder, freq="MS", target="y", id_column="series")
@@ -106,6 +107,7 @@ def test_missing_values_and_short_members(decoder):
     assert np.isfinite(short).all()
 
 
+@pytest.mark.slow
 def test_of_a_class_only_its_members_count(decoder):
     X = np.concatenate([REAL, REAL + 1000])
     df = make_frame(X, kind=["low"] * 8 + ["high"] * 8)
@@ -153,12 +155,14 @@ def test_nothing_is_copied():
     assert nearest.min() > 0.2  # the noise has deviation 1.5
 
 
+@pytest.mark.slow
 def test_the_released_model_beats_noise():
     real, new = seasonal(40, 192, 0), as_rows(generate(40, 192, like=make_frame(seasonal(40, 192, 0))), 40)
     assert discriminative_score(real, new) < 0.3
     assert predictive_score(real, new) < 1.03
 
 
+@pytest.mark.slow
 def test_a_series_that_wanders_too_far_is_drawn_again():
     trend = seasonal(20, 96, 0) + np.cumsum(np.random.default_rng(1).normal(size=(20, 96)), axis=1)
     new = as_rows(generate(40, 96, like=make_frame(trend)), 40)

@@ -18,6 +18,7 @@ def autoregression(n, seed, coefficient=0.8):
 REAL = autoregression(40, 0)
 
 
+@pytest.mark.slow
 def test_the_same_law_is_chance_and_noise_is_certain():
     scores = [discriminative_score(REAL, autoregression(40, seed)) for seed in range(1, 6)]
     assert abs(np.mean(scores)) < 0.08

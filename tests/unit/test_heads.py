@@ -114,6 +114,7 @@ def test_parameters_are_counted(model):
     assert ModelConfig.from_dict(model.config.to_dict()) == model.config
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_a_forecaster_takes_the_model(model, tmp_path):
     torch.manual_seed(0)
     windows = torch.sin(torch.arange(80.0) / 3 + 6 * torch.rand(32, 1)) + 0.1 * torch.randn(32, 80)

@@ -50,6 +50,7 @@ def test_weights_and_config_come_back_bit_for_bit(decoder, release):
     assert not any(value.is_meta for value in [*loaded.parameters(), *loaded.buffers()])
 
 
+@pytest.mark.slow
 def test_a_fresh_process_decodes_the_same_numbers(decoder, release, tmp_path):
     context = np.random.default_rng(0).normal(size=(2, 64)).cumsum(1)
     np.save(tmp_path / "context.npy", context)

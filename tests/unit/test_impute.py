@@ -38,6 +38,7 @@ def mean_error(filled: np.ndarray, values: np.ndarray, hidden: np.ndarray) -> fl
     return float(np.abs(filled - values)[hidden].mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["elnino", "elec_equip"])
 @pytest.mark.parametrize("share", [0.125, 0.25, 0.5])
 def test_seasonal_gaps_are_filled_better_than_by_straight_lines_and_better_from_both_sides(name, share):

@@ -61,6 +61,7 @@ def test_the_follower_gains_on_points_that_nothing_was_learned_from(fitted: Fore
     assert np.mean(errors["attention"]) < 0.8 * np.mean(errors[None])
 
 
+@pytest.mark.slow
 def test_channels_with_nothing_in_common_are_left_alone_to_the_bit() -> None:
     frame = make_frame(coupled=False, seed=1)
     mixed = make_forecaster().fit(frame)
@@ -86,6 +87,7 @@ def test_it_does_not_depend_on_level_and_scale(fitted: Forecaster) -> None:
     np.testing.assert_allclose(other, 1000 + 8 * one, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_same_seed_same_layer_and_saved(fitted: Forecaster, tmp_path: Any) -> None:
     state = torch.random.get_rng_state()
     again = make_forecaster().fit(make_frame()[:400])

@@ -50,6 +50,7 @@ def test_series_without_leaders_are_left_alone() -> None:
     pd.testing.assert_frame_equal(forecast(frame, channel_adapter="group"), forecast(frame))
 
 
+@pytest.mark.slow
 def test_what_a_leader_does_after_the_end_of_a_series_is_not_used() -> None:
     frame = make_frame()
     short = frame[(frame["item_id"] != "follow") | (frame["timestamp"] < "2023-12-20")]

@@ -111,6 +111,7 @@ def test_a_series_without_ids_and_integer_stamps(write, tiny_release):
     assert "4 steps, from 90 to 96" in page.text
 
 
+@pytest.mark.slow
 def test_missing_values_and_rows_are_counted_and_drawn(write):
     table = make_table(3)
     table.loc[10:19, "target"] = np.nan
@@ -123,6 +124,7 @@ def test_missing_values_and_rows_are_counted_and_drawn(write):
     assert "missing rows inserted" in page.text  # the warning stands on the page
 
 
+@pytest.mark.slow
 def test_of_many_items_some_are_drawn_and_the_rest_summed_up(write):
     table = make_table(30, 40)
     _, page = write(table, items=4, backtest_items=10, against=["seasonal-naive"])
@@ -139,12 +141,14 @@ def test_a_zone_keeps_the_clock_on_the_wall(write):
     assert "2024-01-01" in page.text
 
 
+@pytest.mark.slow
 def test_a_baseline_is_reported_too_without_anomalies(write):
     _, page = write(make_table(), SeasonalNaive(prediction_length=3), against=["drift"])
     assert sections(page) == [name for name in SECTIONS if name != "anomalies"]
     assert "SeasonalNaive" in page.text
 
 
+@pytest.mark.slow
 def test_a_fitted_forecaster_and_future_covariates(write, tiny_release):
     table = make_table(2, 80).assign(promotion=lambda df: df.index % 3)
     past, future = table[table["timestamp"] < "2024-03-16"], table[table["timestamp"] >= "2024-03-16"]

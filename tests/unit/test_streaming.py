@@ -37,6 +37,7 @@ def test_every_value_gives_the_answer_of_a_batch(decoder, begin, horizon):
             np.testing.assert_allclose(stream.quantiles(horizon), batch, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_cost_of_a_value_is_one_token_and_does_not_grow_with_the_history(decoder):
     context, patch = decoder.config.context_length, decoder.config.patch_length
     stream = SeriesStream(decoder, noise(50))

@@ -121,6 +121,7 @@ def test_auto_is_next_token_for_a_vocabulary(small_decoder):
     assert isinstance(make_objective(small_decoder()), NextPatches)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_training_lowers_the_loss(name):
     model = Decoder(decoder(name).config)
