@@ -197,6 +197,7 @@ def as_fev_predictions(task, quantiles: np.ndarray, groups: np.ndarray) -> list[
         (["second", "target"], {"num_windows": 2}),
     ],
 )
+@pytest.mark.slow
 def test_scores_are_those_of_fev(fev, target, options, tmp_path):
     task = fev_task(fev, tmp_path, target, **options)
     data = from_fev(task, name="days")

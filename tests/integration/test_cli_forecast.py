@@ -83,6 +83,7 @@ def test_repairs_are_one_line_warnings(table, tiny_release, tmp_path, capsys):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_choices_of_inference_are_those_of_python(table, tiny_release, tmp_path):
     table["target"] = (table["target"] - 10).clip(0)  # so that low quantiles fall below zero
     table.to_csv(tmp_path / "in.csv", index=False)

@@ -14,7 +14,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 
 ENGINES = {"10_ray": "ray.data", "11_spark": "pyspark", "12_dask": "dask.dataframe"}
 OTHERS = {"14_skforecast": "skforecast", "15_darts": "darts"}  # not in the extra `dev`
-LONG = ("02_", "03_", "04_", "05_", "06_", "07_", "08_", "09_", "13_", *ENGINES, *OTHERS)  # ten seconds and more
+LONG = ("01_", "02_", "03_", "04_", "05_", "06_", "07_", "08_", "09_", "13_", *ENGINES, *OTHERS)  # ten seconds and more
 MARKED = [pytest.param(path, marks=pytest.mark.slow if path.stem.startswith(LONG) else ()) for path in EXAMPLES]
 
 

@@ -22,6 +22,7 @@ def newest_step(run_dir) -> int:
     ("kills", "keep"),
     [(2, 1), pytest.param(30, 1, marks=pytest.mark.slow), pytest.param(30, 2, marks=pytest.mark.slow)],
 )
+@pytest.mark.slow
 def test_kill_at_random_moments(fork_training, tiny_recipe, tmp_path, kills, keep):
     recipe = load_recipe(tiny_recipe, [f"train.steps={kills * 15}", "train.save_every=1", f"train.keep={keep}"])
     run_dir, dice = tmp_path / "run", random.Random(kills + keep)

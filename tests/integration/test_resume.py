@@ -118,6 +118,7 @@ def test_sigint_saves_and_leaves(fork_training, tiny_recipe, tmp_path):
     assert not (tmp_path / "lock").exists()
 
 
+@pytest.mark.slow
 def test_old_checkpoints_go_and_the_newest_stay(tiny_recipe, tmp_path):
     pretrain(load_recipe(tiny_recipe, ["train.keep=3"]), tmp_path)
     assert [folder.name[-2:] for folder in list_checkpoints(tmp_path)] == ["21", "28", "30"]
@@ -180,6 +181,7 @@ def test_a_recipe_without_an_end_is_refused(tiny_recipe, tmp_path):
     assert caught.value.code == "recipe.bad_value"
 
 
+@pytest.mark.slow
 def test_minutes_end_a_run_on_time_with_a_whole_schedule(tiny_recipe, tmp_path):
     recipe: Recipe = load_recipe(tiny_recipe, ["train.steps=null", "train.log_every=1"])
     began = time.monotonic()

@@ -34,6 +34,7 @@ def test_every_work_is_timed_through_each_door(speed):
     assert (table["utilisation"] > 0).all() and (table["utilisation"] < 1).all()
 
 
+@pytest.mark.slow
 def test_the_mirrored_pass_is_counted(speed):
     by_name = speed.table[:3].set_index("what")
     work = by_name["utilisation"] * by_name["milliseconds"]

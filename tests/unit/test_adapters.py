@@ -125,6 +125,7 @@ def test_items_of_any_size_are_mapped_alike() -> None:
 @pytest.mark.parametrize(
     "wanted", ["linear", {"kind": "vae", "num_latents": 2, "steps": 30}, PcaAdapter(num_latents=2)]
 )
+@pytest.mark.slow
 def test_what_fit_learned_is_used_on_other_frames_and_saved(wanted: Any, tmp_path: Any) -> None:
     other = make_frame(150).assign(south=lambda frame: frame["south"][::-1].to_numpy())
     fitted = make_forecaster(channel_adapter=wanted, random_state=5).fit(make_frame())

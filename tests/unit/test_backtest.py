@@ -81,6 +81,7 @@ def test_only_rows_up_to_the_cutoff_are_handed_out(recorder):
 @pytest.mark.parametrize(
     "model", ["tsar-tiny", pytest.param("boosted-lags", marks=pytest.mark.slow), "tsar-tiny calibrated"]
 )
+@pytest.mark.slow
 def test_poisoned_future_changes_nothing(model, refit):
     df = make_panel()
     options = {"prediction_length": 12, "quantile_levels": LEVELS}

@@ -426,6 +426,7 @@ def test_a_set_without_scores_counts_for_no_model():
     assert summary["sets"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_set_without_scores_is_named_once(classical):
     flat = make_set("flat", num_items=2, pasts=(np.ones(20),) * 2, actual=np.ones((2, AHEAD)))
     with pytest.warns(TsarWarning, match="1 of 2 sets do not count, first 'flat'") as caught:

@@ -82,6 +82,7 @@ def test_every_other_item_stands_alone():
     assert group_rows(8, 2, torch.device("cpu")).tolist() == [0, 0, 10, 11, 2, 2, 14, 15]
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_from_the_leader():
     torch.manual_seed(0)
     config = ModelConfig(

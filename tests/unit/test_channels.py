@@ -60,6 +60,7 @@ def test_frames_of_other_libraries(kind: str) -> None:
     assert names == expected["target_name"].tolist()
 
 
+@pytest.mark.slow
 def test_saved_calibrated_constrained_sampled_and_backtested(tmp_path: Any) -> None:
     frame = make_frame()
     fitted = make_forecaster(calibrate=True, constraints={"upper": 53.0}).fit(frame)

@@ -32,6 +32,7 @@ def waves(per_class=12, length=80):
     return X + 0.5 * generator.normal(size=X.shape), np.repeat(["sine", "saw"], per_class)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["ridge", "logistic", "nearest_mean"])
 def test_shapes_are_told_apart_at_any_phase(head):
     X, y = waves()

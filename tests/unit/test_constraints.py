@@ -33,6 +33,7 @@ def numbers(forecast, item=None):
     return forecast[["predictions", "0.1", "0.5", "0.9"]].to_numpy()
 
 
+@pytest.mark.slow
 def test_bounds_by_number_item_and_column(forecaster):
     df = make_shops()
     raw = numbers(forecaster.fit(df).predict())

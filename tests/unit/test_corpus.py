@@ -310,6 +310,7 @@ def test_a_few_series_do_not_fill_the_batch() -> None:
     assert weights["poor", "quarterly"] < 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.needs_corpus
 def test_real_validation_series_give_windows_of_every_large_source(corpus_folder: Path) -> None:
     corpus = load_corpus(corpus_folder, split="validation")

@@ -64,6 +64,7 @@ def test_from_nothing_the_frequency_gives_the_stamps(decoder):
     assert list(dated.columns) == ["series", "timestamp", "y"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["polars", "pyarrow"])
 def test_the_kind_of_frame_stays(decoder, kind):
     library = pytest.importorskip(kind)
@@ -88,6 +89,7 @@ def test_signs_whole_numbers_and_constants_stay(decoder):
     np.testing.assert_array_equal(constant, 7.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-280, 1e300])
 def test_tiny_and_huge_numbers_stay_finite(decoder, factor):
     new = as_rows(generate(4, 40, like=make_frame(REAL * factor), model=decoder, num_examples=2), 4)

@@ -45,6 +45,7 @@ def test_the_layer_starts_as_the_identity() -> None:
     assert not log_width.any()
 
 
+@pytest.mark.slow
 def test_the_follower_gains_on_points_that_nothing_was_learned_from(fitted: Forecaster) -> None:
     frame = make_frame()
     assert fitted.channel_adapter_.kept[1]

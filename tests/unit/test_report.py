@@ -168,6 +168,7 @@ def test_bad_numbers_are_refused_before_the_work(option, tmp_path):
     assert not (tmp_path / "r.html").exists()
 
 
+@pytest.mark.slow
 def test_warnings_are_given_once_as_well(tmp_path, tiny_release):
     with pytest.warns(tsar.errors.TsarWarning) as caught:
         table = make_table().drop(index=[20, 21])

@@ -87,6 +87,7 @@ def test_quantiles_of_paths_are_those_of_numpy():
     np.testing.assert_allclose(empirical_quantiles(drawn.transpose(1, 2), levels).numpy(), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_any_horizon_in_any_unit(name):
     model, context = decoder(name), np.concatenate([contexts(), np.full((1, L), np.nan), np.full((1, L), 3.3)])
