@@ -1,4 +1,4 @@
-# tsar serve with its weights: the build needs PyPI, running needs no network.
+# tsar serve with its weights: the build needs PyPI and the index of torch for CPUs, running needs no network.
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./

@@ -41,7 +41,7 @@ LAYERS = (
     ("reporting",),
     ("serving",),
     ("doctor",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TRAINING_MAY_IMPORT = RANK["model"]

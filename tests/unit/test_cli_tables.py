@@ -100,6 +100,18 @@ def test_a_row_number_is_no_id(tmp_path):
     assert (options.id_column, options.target) == ("Filiale", "Umsatz")
 
 
+def test_what_was_learned_from_a_wide_table_takes_wide_tables(tmp_path, capsys):
+    wide = pd.DataFrame({"date": DAYS, "north": VALUES, "south": 2 * VALUES})
+    table, options = read(tmp_path, wide.to_csv(index=False))
+    wide.to_csv(tmp_path / "further.csv", index=False)
+    capsys.readouterr()
+    pd.testing.assert_frame_equal(read_further(tmp_path / "further.csv", options), table)
+    assert "each column is a series by itself: 'north', 'south'" in capsys.readouterr().err
+    table.to_csv(tmp_path / "long.csv", index=False)
+    assert read_further(tmp_path / "long.csv", options).columns.tolist() == table.columns.tolist()
+    assert capsys.readouterr().err == ""
+
+
 def test_a_wide_table_is_a_series_a_column(tmp_path, capsys):
     wide = pd.DataFrame({"date": DAYS, "north": VALUES, "south": 2 * VALUES, "west": VALUES, "east": VALUES})
     table, options = read(tmp_path, wide.to_csv(index=False))

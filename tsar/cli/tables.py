@@ -41,15 +41,14 @@ def read_input(options: argparse.Namespace, path: Path | None = None) -> pd.Data
     _find_columns(options, table, path, notes)
     table = _in_plain_form(table, options, options.date_format, notes)
     if options.target_is_wide:
-        table = _melt(table, options)
-    for note in notes:
-        shown = "".join(letter if letter.isprintable() else "?" for letter in note)  # a file may hold escape codes
-        print(f"tsar: note: {shown}", file=sys.stderr)
+        table = _melt(table, options.timestamp_column, options.target)
+        options.id_column, options.target = DEFAULT_NAMES["id_column"], DEFAULT_NAMES["target"]
+    _tell(notes)
     return table
 
 
 def read_further(path: Path, names: Any, date_format: str | None = None) -> pd.DataFrame:
-    """Read another table of the same columns, such as the future of covariates.
+    """Read another table of the same columns, such as the future of covariates; or as wide as the first one was.
 
     Parameters
     ----------
@@ -62,7 +61,25 @@ def read_further(path: Path, names: Any, date_format: str | None = None) -> pd.D
     """
     with refuse_unreadable(path):
         table, notes = _read(path, names.id_column or None)
-    return _in_plain_form(table, names, date_format, notes)
+    table = _in_plain_form(table, names, date_format, notes)
+    if not _is_wide(table, names):
+        return table
+    columns, why = guess_target(table, [names.timestamp_column])
+    columns = [columns] if isinstance(columns, str) else columns
+    _tell([f"in {path.name} each column is a series by itself: {_shown(columns)} ({why})"])
+    return _melt(table, names.timestamp_column, columns)
+
+
+def _is_wide(table: pd.DataFrame, names: Any) -> bool:
+    """Whether stamps are there, and neither ids nor values under the names that `_melt` gives them."""
+    melted = (names.id_column, names.target) == (DEFAULT_NAMES["id_column"], DEFAULT_NAMES["target"])
+    return melted and names.timestamp_column in table and not {names.id_column, names.target} & set(table.columns)
+
+
+def _tell(notes: list[str]) -> None:
+    for note in notes:
+        shown = "".join(letter if letter.isprintable() else "?" for letter in note)  # a file may hold escape codes
+        print(f"tsar: note: {shown}", file=sys.stderr)
 
 
 def _read(path: Path, id_column: str | None) -> tuple[pd.DataFrame, list[str]]:
@@ -136,9 +153,7 @@ def _in_plain_form(table: pd.DataFrame, names: Any, date_format: str | None, not
     return table.assign(**{name: column for name, (column, _) in plain.items()}) if plain else table
 
 
-def _melt(table: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
+def _melt(table: pd.DataFrame, stamps: str, columns: list[str]) -> pd.DataFrame:
     """One row per series and timestamp of a table with a column per series."""
-    stamps = options.timestamp_column
-    long = table.melt(id_vars=stamps, value_vars=options.target, var_name="item_id", value_name="target")
-    options.id_column, options.target = "item_id", "target"
-    return long
+    ids, target = DEFAULT_NAMES["id_column"], DEFAULT_NAMES["target"]
+    return table.melt(id_vars=stamps, value_vars=columns, var_name=ids, value_name=target)
