@@ -17,7 +17,6 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 WITHOUT_MODEL = ("models", "doctor")
-SLOW = ("doctor", "export")
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +63,8 @@ def test_every_command_has_an_example():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "command", [pytest.param(line, marks=[pytest.mark.slow] if line.split()[1] in SLOW else []) for line in COMMANDS]
-)
 @pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.filterwarnings("ignore::tsar.errors.TsarWarning")
 def test_command_runs_and_writes(command, folder, tiny_release, monkeypatch, capsys):
     if "--forecaster tuned" in command and not (folder / "tuned").exists():
