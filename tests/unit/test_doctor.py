@@ -30,4 +30,4 @@ def test_a_flipped_bit_is_named_and_ends_nothing(tiny_release, tmp_path):
 def test_a_forecast_that_cannot_be_made_is_a_finding(tmp_path):
     check = _run("forecast", lambda: _check_forecast(tmp_path / "none"))
     assert not check.passed
-    assert check.detail.startswith("ReleaseError: ")
+    assert check.detail.startswith("ModelError: There is no release folder")
