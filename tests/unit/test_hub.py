@@ -70,6 +70,13 @@ def test_loading_again_is_free_and_the_same(release):
     assert load_model(release) is load_model(str(release))
 
 
+def test_a_release_that_was_replaced_is_read_anew(release, small_decoder):
+    assert load_model(release).config.num_layers != 1
+    other = small_decoder(num_layers=1)
+    write_folder(release, model_files(other.config, dict(other.state_dict())))
+    assert load_model(release).config == other.config
+
+
 def test_a_decoder_is_taken_as_it_is(small_decoder):
     decoder = small_decoder().train()
     assert load_model(decoder) is decoder
