@@ -11,6 +11,7 @@ import numpy as np
 from tsar.errors import OptionError
 from tsar.forecast import validate_levels
 from tsar.frame import quantile_column
+from tsar.frame.columns import read_table
 from tsar.samples import sum_paths
 
 
@@ -47,19 +48,14 @@ def aggregate_samples(
     ------
     OptionError
         ``option.invalid`` if `every` is not a whole number from 1 or the frame is not whole; ``option.quantile_level``.
+    FrameError
+        ``frame.not_a_frame``, ``frame.missing_column``, ``frame.empty`` for what is no frame of samples.
     """
     if not isinstance(every, (int, np.integer)) or isinstance(every, bool) or every < 1:
         raise OptionError(f"every must be a whole number from 1, got {every!r}.", code="option.invalid")
     levels = validate_levels(quantile_levels)
-    table = nw.from_native(samples, eager_only=True)
-    number = table["sample"].to_numpy()
-    begins = np.flatnonzero(np.diff(number, prepend=-1) != 0)  # first row of each path
-    num_samples = int(number.max()) + 1
-    horizon = len(number) // max(len(begins), 1)
-    if horizon * len(begins) != len(number) or len(begins) % num_samples or (np.diff(begins) != horizon).any():
-        raise OptionError(
-            "the frame of samples is not whole.", code="option.invalid", hint="Pass it as sample() gave it."
-        )
+    table = read_table(samples, id_column, timestamp_column, "target_name", "sample", "predictions")
+    num_samples, horizon = _shape_of_paths(table, id_column)
     paths = table["predictions"].to_numpy().astype(np.float64).reshape(-1, num_samples, horizon)
     sums = sum_paths(paths, every)
     firsts = np.arange(0, horizon, every)
@@ -74,3 +70,20 @@ def aggregate_samples(
         native = result.to_native().reset_index(drop=True)
         result = nw.from_native(native, eager_only=True)
     return result.with_columns(*new).to_native()
+
+
+def _shape_of_paths(table: nw.DataFrame[Any], id_column: str) -> tuple[int, int]:
+    """S and F of a frame in which every series has S paths of F steps, one after the other."""
+    number = table["sample"].to_numpy()
+    is_new = np.diff(number, prepend=-1) != 0
+    for column in (id_column, "target_name"):  # of a single path each, series differ by these alone
+        names = table[column].to_numpy()
+        is_new[1:] |= names[1:] != names[:-1]
+    begins = np.flatnonzero(is_new)
+    num_samples, horizon = int(number.max()) + 1, len(number) // len(begins)
+    is_whole = (np.diff(begins, append=len(number)) == horizon).all()
+    if not is_whole or not np.array_equal(number[begins], np.resize(np.arange(num_samples), len(begins))):
+        raise OptionError(
+            "the frame of samples is not whole.", code="option.invalid", hint="Pass it as sample() gave it."
+        )
+    return num_samples, horizon

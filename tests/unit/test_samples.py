@@ -125,6 +125,17 @@ def test_sums_over_periods(forecaster, kind):
     np.testing.assert_allclose(table["0.9"][0], first.quantile(0.9))
 
 
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
+def test_a_single_path_each_is_summed_item_by_item(forecaster, kind):
+    samples = forecaster.sample(kind(walks(3)), num_samples=1)
+    weeks = aggregate_samples(samples, 3, quantile_levels=[0.5])
+    plain, table = (pl.DataFrame(frame).to_pandas() for frame in (samples, weeks))
+    assert table["item_id"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert table["steps"].tolist() == [3, 3, 2] * 3
+    sums = plain.groupby("item_id")["predictions"].sum()
+    np.testing.assert_allclose(table.groupby("item_id")["predictions"].sum(), sums)
+
+
 def test_bands_of_sums_need_the_dependence():
     """The week of a random walk: with independent steps the band of the sum would be far too narrow."""
     rng = np.random.default_rng(0)
@@ -154,3 +165,11 @@ def test_aggregates_are_checked(forecaster):
     for frame, every in ((samples, 0), (samples.iloc[1:], 2)):
         with pytest.raises(TsarError):
             aggregate_samples(frame, every)
+    with pytest.raises(TsarError, match=r"frame\.empty"):
+        aggregate_samples(samples.iloc[:0], 2)
+    with pytest.raises(TsarError, match=r"frame\.missing_column"):
+        aggregate_samples(walks(2), 2)
+    with pytest.raises(TsarError, match=r"frame\.not_a_frame"):
+        aggregate_samples(samples["predictions"].tolist(), 2)
+    with pytest.raises(TsarError, match="not whole"):
+        aggregate_samples(samples.assign(sample=samples["sample"] % 2), 2)
