@@ -219,8 +219,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         y
             Ignored, as in scikit-learn's transformers.
         validation
-            Frame of the rows that follow `df`, by which fine-tuning ends and the best weights are chosen; None: the
-            ends of `df` are held back for it. It is not trained on and not remembered.
+            Frame of the rows that follow `df`, on its grid, by which fine-tuning ends and the best weights are chosen;
+            None: the ends of `df` are held back for it. It is not trained on and not remembered.
 
         Returns
         -------
@@ -240,7 +240,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         for learned in _LEARNED:
             self.__dict__.pop(learned, None)
         if self.mode != "zero_shot":
-            self._tune(panel, None if validation is None else self._panel(validation))
+            grid = panel.freq or panel.grid.step
+            self._tune(panel, None if validation is None else self._panel(validation, grid))
         self.remember(panel, bounds)
         self.channel_adapter_ = fit_channels(
             self._inference, panel, self.gap + self._horizon(panel, None), self._num_targets(), self.channel_adapter,
@@ -562,10 +563,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         wanted: Any = model.config.context_length if self.context_length is None else self.context_length
         return tuple(min(int(length), _LONGEST) for length in np.atleast_1d(np.asarray(wanted, dtype=object)))
 
-    def _panel(self, df: Any) -> Panel:
+    def _panel(self, df: Any, freq: str | int | None = None) -> Panel:
         panel = normalize_targets(
-            df, id_column=self.id_column, timestamp_column=self.timestamp_column, target=self.target, freq=self.freq,
-            covariates=covariate_columns(self),
+            df, id_column=self.id_column, timestamp_column=self.timestamp_column, target=self.target,
+            freq=self.freq if freq is None else freq, covariates=covariate_columns(self),
         )  # fmt: skip
         if not self.calendar and self.holidays is None:
             return panel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,21 +171,23 @@ def hold_back_ends(
 
 
 def hold_back_frame(panel: Panel, validation: Panel, prediction_length: int, season_length: int) -> HeldBack:
-    """Windows of a frame given for validation: of its items that the panel has too, what follows the panel's end.
+    """Windows of a frame given for validation: of its series that the panel has too, what follows the panel's end.
 
     Raises
     ------
     FrameError
-        ``frame.empty`` if no stamp of it follows an item of the panel.
+        ``frame.empty`` if no stamp of it follows a series of the panel; ``frame.bad_timestamp`` for stamps of another
+        kind.
     """
-    places = {item: place for place, item in enumerate(panel.item_ids)}
+    places = {series: place for place, series in enumerate(_number_targets(panel))}
+    starts = panel.place_starts_of(validation)
     pasts, actual = [], []
-    for place, item in enumerate(validation.item_ids):
-        if item not in places:
+    for place, series in enumerate(_number_targets(validation)):
+        if series not in places:
             continue
-        own = places[item]
+        own = places[series]
         past = panel.values[panel.offsets[own] : panel.offsets[own + 1]]
-        following = (panel.starts[own] - validation.starts[place]) // panel.grid.step + len(past)
+        following = (panel.starts[own] - starts[place]) // panel.grid.step + len(past)
         new = validation.values[validation.offsets[place] : validation.offsets[place + 1]]
         skipped = np.full(max(-following, 0), np.nan)
         future = np.concatenate([skipped, new[max(following, 0) :]])[:prediction_length]
@@ -198,6 +201,16 @@ def hold_back_frame(panel: Panel, validation: Panel, prediction_length: int, sea
             hint="Give the rows that come after those of df, or None to hold back the ends of df",
         )
     return _held_back(pasts, actual, prediction_length, season_length)
+
+
+def _number_targets(panel: Panel) -> list[tuple[Any, int]]:
+    """Id of every series, and its number among the targets of this item."""
+    seen: Counter[Any] = Counter()
+    series = []
+    for item_id in panel.item_ids:
+        series.append((item_id, seen[item_id]))
+        seen[item_id] += 1
+    return series
 
 
 def _held_back(

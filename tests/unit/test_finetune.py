@@ -10,7 +10,9 @@ from sklearn.base import clone
 
 from tsar import FineTuneConfig, Forecaster, load_model
 from tsar.errors import TsarError, TsarWarning
+from tsar.frame import normalize_targets
 from tsar.training.tune_config import MODES
+from tsar.tuning import hold_back_frame
 
 TUNED = MODES[1:]
 QUICK = {
@@ -185,6 +187,30 @@ def test_rows_given_for_validation_are_used_for_it(frame, decoder):
     assert (own_ends, given.num_windows) == (6, 3)
     assert len(forecaster.panel_.values) == 3 * 190
     assert code_of(forecaster.fit, frame, validation=frame[~is_new]) == "frame.empty"
+
+
+def test_validation_goes_target_by_target_on_the_grid_of_the_history():
+    days = pd.bdate_range("2024-01-01", periods=40, name="timestamp").as_unit("ns")
+    values = {"a": np.arange(40.0), "b": 1000.0 + np.arange(40)}
+    frame = pd.concat([pd.DataFrame({"item_id": item, "timestamp": days, **values}) for item in ("x", "y")])
+    is_new = frame["timestamp"] >= days[37]  # too few rows to infer a frequency from
+    panel = normalize_targets(frame[~is_new], target=["a", "b"])
+    rows = frame[is_new].assign(timestamp=lambda new: new["timestamp"].astype("datetime64[s]"))
+    validation = normalize_targets(rows, target=["a", "b"], freq=panel.freq)
+    held_back = hold_back_frame(panel, validation, 3, 5)
+    histories = np.split(held_back.values, held_back.offsets[1:-1])
+    assert [history[-1] for history in histories] == [36, 1036, 36, 1036]
+    np.testing.assert_array_equal(held_back.actual[:2], [[37, 38, 39], [1037, 1038, 1039]])
+    zoned = normalize_targets(rows.assign(timestamp=rows["timestamp"].dt.tz_localize("UTC")), target="a", freq="B")
+    assert code_of(hold_back_frame, panel, zoned, 3, 5) == "frame.bad_timestamp"
+
+
+def test_validation_takes_the_frequency_of_the_history(decoder):
+    days = pd.bdate_range("2024-01-01", periods=120)
+    frame = echoes(2, 120).assign(timestamp=[*days, *days])
+    is_new = frame["timestamp"] >= days[117]
+    forecaster = Forecaster(decoder, prediction_length=3, mode="full", fine_tune=QUICK)
+    assert forecaster.fit(frame[~is_new], validation=frame[is_new]).fine_tune_report_.num_windows == 2
 
 
 def test_options_reach_the_training(frame, decoder):

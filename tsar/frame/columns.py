@@ -281,6 +281,17 @@ def read_stamps(columns: Columns) -> pd.Index:
     raise _bad_stamp(columns, 0)
 
 
+def refuse_other_stamps(stamps: pd.Index, known: pd.Index, frame: str) -> None:
+    """Raise ``frame.bad_timestamp`` if one of both, but not the other, holds integers or has a time zone."""
+    kinds = [(isinstance(one, pd.DatetimeIndex), getattr(one, "tz", None) is None) for one in (stamps, known)]
+    if kinds[0] != kinds[1]:
+        raise FrameError(
+            f"the timestamps of {frame} are {stamps.dtype}, those of the history {known.dtype}",
+            code="frame.bad_timestamp",
+            hint="use the same type and time zone in both frames",
+        )
+
+
 def _read_integers(columns: Columns, stamps: pd.Series) -> pd.Index:
     integers = stamps.to_numpy(dtype=str(stamps.dtype).lower())  # pandas spells nullable types with a capital
     too_wide = integers > np.iinfo(np.int64).max

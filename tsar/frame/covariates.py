@@ -14,8 +14,16 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from tsar.errors import CovariateError, FrameError
-from tsar.frame.columns import Columns, read_columns, read_ids, read_stamps, read_table, to_pandas
+from tsar.errors import CovariateError
+from tsar.frame.columns import (
+    Columns,
+    read_columns,
+    read_ids,
+    read_stamps,
+    read_table,
+    refuse_other_stamps,
+    to_pandas,
+)
 from tsar.freq.grid import integers
 from tsar.types import FloatArray, IntArray, ObjectArray
 
@@ -218,14 +226,7 @@ def _find_rows(columns: Columns, panel: Panel, prediction_length: int) -> IntArr
     codes, ids = read_ids(columns)
     stamps = read_stamps(columns)
     expected = panel.future_timestamps(prediction_length)
-    if (stamps.dtype.kind in "iu") != (expected.dtype.kind in "iu") or (getattr(stamps, "tz", None) is None) != (
-        getattr(expected, "tz", None) is None
-    ):
-        raise FrameError(
-            f"the timestamps of future_df are {stamps.dtype}, those of the history {expected.dtype}",
-            code="frame.bad_timestamp",
-            hint="use the same type and time zone in both frames",
-        )
+    refuse_other_stamps(stamps, expected, "future_df")
     series, known_ids = pd.factorize(panel.item_ids)  # an item with several targets has as many series
     items = pd.Index(known_ids).get_indexer(pd.Index(ids))[codes]
     given = pd.MultiIndex.from_arrays([items, _instants(stamps)])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tsar.errors import OptionError
-from tsar.frame.columns import Source
+from tsar.frame.columns import Source, refuse_other_stamps
 from tsar.frame.covariates import Covariates
 from tsar.freq import TimeGrid
 from tsar.types import FloatArray, IntArray, ObjectArray
@@ -128,6 +128,18 @@ class Panel:
             freq=self.freq,
             target=self.values[None, self.offsets[item] : self.offsets[item + 1]],
         )
+
+    def place_starts_of(self, other: Panel) -> IntArray:
+        """Return where on the grid of this panel each series of another one starts, (I,) of the other.
+
+        Raises
+        ------
+        FrameError
+            ``frame.bad_timestamp`` if the stamps of one are integers, or have no time zone, and those of the other do.
+        """
+        stamps, own = other.grid.stamps(other.starts), self.grid.stamps(self.starts[:1])
+        refuse_other_stamps(stamps, own, "the second frame")
+        return self.grid.place(stamps.astype(own.dtype), np.arange(len(stamps) + 1))
 
     def timestamps(self) -> pd.Index:
         """Return the stamp of every value (N,), inserted rows included."""
