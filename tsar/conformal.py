@@ -25,7 +25,7 @@ from sklearn.base import clone
 from tsar.arrays import read_arrays
 from tsar.backtesting.result import BacktestResult
 from tsar.backtesting.run import backtest
-from tsar.errors import OptionError, TsarWarning
+from tsar.errors import OptionError, TsarWarning, warn
 from tsar.forecast import LARGEST, Forecast
 from tsar.frame import normalize_frame
 from tsar.samples import Dependence
@@ -43,8 +43,6 @@ RESIDUALS_TRUSTED = 20
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Levels that are always calibrated, besides those of the forecaster."""
-
-_CALLER_OF_FIT = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,11 +239,7 @@ def calibrate_forecaster(forecaster: Any, df: Any, method: str) -> Calibration:
         levels = sorted({*DECILES, *(round(float(level), 12) for level in raw.quantile_levels)})
         calibration = fit_calibration(backtest(raw, df, windows=windows, quantile_levels=levels), method)
     if calibration.num_residuals < RESIDUALS_TRUSTED:
-        warnings.warn(
-            f"calibration rests on {calibration.num_residuals} points only; more history or more items would help",
-            TsarWarning,
-            stacklevel=_CALLER_OF_FIT,
-        )
+        warn(f"calibration rests on {calibration.num_residuals} points only; more history or more items would help")
     return calibration
 
 

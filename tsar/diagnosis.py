@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tsar.errors import OptionError, TsarWarning
+from tsar.errors import OptionError, warn
 from tsar.frame import Panel, make_item_frame, normalize_frame
 from tsar.types import BoolArray, FloatArray, IntArray, ObjectArray
 
@@ -182,12 +181,12 @@ def diagnose_panel(values: FloatArray, offsets: IntArray, *, season_length: int 
     return Diagnosis(findings, length, count, np.where(any_seen, trailing, length))
 
 
-def warn_of_blind_windows(panel: Panel, is_missing: BoolArray, *, stacklevel: int) -> None:
+def warn_of_blind_windows(panel: Panel, is_missing: BoolArray) -> None:
     """Warn of items (I,) that have values, but none as late as the model reads; those without any are known by now."""
     blind = panel.item_ids[is_missing & np.logical_or.reduceat(~np.isnan(panel.values), panel.offsets[:-1])]
     if len(blind):
         text = f"no observed value within the context in {len(blind)} of {panel.num_items} items, first {blind[0]!r}"
-        warnings.warn(f"{text}: their predictions are missing", TsarWarning, stacklevel=stacklevel)
+        warn(f"{text}: their predictions are missing")
 
 
 def _wide_spread(low: FloatArray, high: FloatArray) -> FloatArray:

@@ -7,6 +7,8 @@ lists them all and ``docs/errors.md`` has a paragraph for each (``tests/unit/tes
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -219,6 +221,14 @@ class ServeError(TsarError, RuntimeError):
 
 class TsarWarning(UserWarning):
     """Something was repaired, or a result is weaker than one might think."""
+
+
+def warn(text: str) -> None:
+    """Warn with a `TsarWarning` that points to the line outside tsar by which it came about, however deep it arose."""
+    frame, depth = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "tsar":
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(text, TsarWarning, stacklevel=depth)
 
 
 def _rebuild(kind: type[TsarError], message: str, state: dict[str, Any]) -> TsarError:

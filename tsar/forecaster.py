@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from tsar.conformal import calibrate_forecaster
 from tsar.constraints import normalize_constraints, read_bound_columns, resolve_bounds
 from tsar.covariates import CovariateEffect, apply_effect, learn_effect
 from tsar.diagnosis import diagnose_panel, warn_of_blind_windows
-from tsar.errors import TsarWarning
+from tsar.errors import warn
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import (
     Covariates,
@@ -44,8 +43,6 @@ from tsar.unfitted import NotFittedError
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _LONGEST = int(np.iinfo(np.int64).max)
 _LEARNED = ("model_", "adapter_", "fine_tune_report_", "covariate_effect_", "calibration_", "channel_adapter_")
-_CALLER_OF_FIT = 3
-_CALLER_OF_PREDICT = 4  # warnings point there: warn_of_blind_windows, Forecaster._distribution, predict, caller
 
 
 class Forecaster(BaseEstimator):  # type: ignore[misc]
@@ -446,7 +443,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             adapter=getattr(self, "channel_adapter_", None), seed=self.random_state or 0,
         )  # fmt: skip
         quantiles = self._follow_covariates(panel, quantiles, future, inference.at(panel.freq))[:, self.gap :]
-        warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]), stacklevel=_CALLER_OF_PREDICT)
+        warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
         forecast = Forecast(
             quantiles, np.asarray(inference.model.config.quantile_levels), self._lower_bound(panel),
             diagnosis=diagnose_panel(panel.values, panel.offsets).with_fallback,
@@ -513,8 +510,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
         if effect.dropped:
             named = ", ".join(map(repr, effect.dropped))
-            text = f"covariates that did not lower the error on backtests of the history and are not used: {named}"
-            warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT + 1)
+            warn(f"covariates that did not lower the error on backtests of the history and are not used: {named}")
         return effect
 
     def _follow_covariates(

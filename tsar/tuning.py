@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tsar.decode.panel import decode_panel
-from tsar.errors import FrameError, OptionError, TsarWarning
+from tsar.errors import FrameError, OptionError, warn
 from tsar.frame import Panel
 from tsar.model.adapter import Adapter, adapter_files, read_adapter
 from tsar.model.decoder import Decoder
@@ -31,7 +30,6 @@ MOST_HELD_BACK = 0.2
 """Share of a series that may be held back for validation, except that one horizon always is if enough is left."""
 
 _LEAST_LEFT = 8  # points of a series that must be left to train on when its end is held back
-_CALLER_OF_FIT = 4  # warnings point there: a function here, tune, Forecaster.fit, caller
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +134,7 @@ def tune(
         )  # fmt: skip
     result = replace(result, report=replace(result.report, num_windows=held_back.num_windows))
     if result.report.fell_back:
-        text = f"mode={mode!r} keeps the released weights: {result.report.reason}"
-        warnings.warn(text, TsarWarning, stacklevel=_CALLER_OF_FIT)
+        warn(f"mode={mode!r} keeps the released weights: {result.report.reason}")
     return result
 
 

@@ -7,9 +7,11 @@ import pickle
 import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from tsar import errors
+from tsar import Forecaster, errors
 from tsar.errors import CODES, FrameError, TsarError, TsarWarning
 
 ROOT = Path(__file__).parent.parent.parent
@@ -105,3 +107,16 @@ def test_unknown_code_is_refused():
 
 def test_warning_is_a_user_warning():
     assert issubclass(TsarWarning, UserWarning)
+
+
+def test_warnings_point_to_the_line_of_the_caller():
+    target = np.sin(np.arange(100.0)) + np.arange(100) % 3
+    days = pd.date_range("2024-01-01", periods=100)
+    df = pd.DataFrame({"item_id": "a", "timestamp": days, "target": target, "load": -target, "noise": range(100)})
+    plain = Forecaster(prediction_length=5)
+    several = Forecaster(prediction_length=5, target=["target", "load"])
+    explained = Forecaster(prediction_length=5, past_covariates=["noise"])
+    for call in (plain.fit, plain.predict, several.fit, explained.fit, explained.predict):
+        with pytest.warns(TsarWarning) as caught:
+            call(df.drop(index=[50, 51]))
+        assert {warning.filename for warning in caught} == {__file__}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.offsets import BaseOffset
 
-from tsar.errors import FrameError, FrequencyError, OptionError, TsarWarning
+from tsar.errors import FrameError, FrequencyError, OptionError, warn
 from tsar.frame.columns import Columns, make_source, read_columns, read_ids, read_stamps, read_table, read_target
 from tsar.frame.covariates import CovariateColumns, read_covariates
 from tsar.frame.panel import FrameReport, Panel
@@ -23,7 +22,6 @@ from tsar.types import FloatArray, IntArray, ObjectArray
 _MAX_GROWTH = 100
 _ALWAYS_ALLOWED_ROWS = 10_000_000
 _ITEMS_NAMED = 3
-_CALLER_OF_FORECASTER = 5  # warnings point there: a function here, normalize_frame, Forecaster._panel, fit, caller
 
 
 def normalize_frame(
@@ -266,11 +264,9 @@ def _close_gaps(rows: _Rows, periods: IntArray, gaps: str) -> tuple[FloatArray, 
     values = np.full(offsets[-1], np.nan)
     slots = periods + np.repeat(offsets[:-1] - periods[first], np.diff(rows.offsets))
     values[slots] = rows.target
-    warnings.warn(
+    warn(
         f"missing rows inserted: {missing.sum()}, in {np.count_nonzero(missing)} of {len(missing)} items, first after "
-        f"{rows.describe(before)} of item {rows.item_of(before)!r}; gaps='raise' refuses such frames",
-        TsarWarning,
-        stacklevel=_CALLER_OF_FORECASTER,
+        f"{rows.describe(before)} of item {rows.item_of(before)!r}; gaps='raise' refuses such frames"
     )
     return _frozen(values), offsets, slots
 
@@ -310,8 +306,4 @@ def _warn_of_thin_items(item_ids: ObjectArray, observed: IntArray) -> None:
         if len(found):
             named = ", ".join(repr(item_id) for item_id in found[:_ITEMS_NAMED])
             more = " and others" if len(found) > _ITEMS_NAMED else ""
-            warnings.warn(
-                f"{what} in {len(found)} of {len(item_ids)} items ({named}{more}): {consequence}",
-                TsarWarning,
-                stacklevel=_CALLER_OF_FORECASTER,
-            )
+            warn(f"{what} in {len(found)} of {len(item_ids)} items ({named}{more}): {consequence}")
