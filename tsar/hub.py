@@ -23,7 +23,8 @@ def load_model(model: str | Path | Decoder, device: str | torch.device = "cpu") 
     model
         Name of a shipped release, path of a release folder, or a decoder (returned as it is, on its own device).
     device
-        Where to put the weights. Releases are kept in memory per folder and device, so that a second call is free.
+        Where to put the weights. Releases are kept in memory per folder and device, so that a second call is free; one
+        that was replaced in the meantime is read anew.
 
     Raises
     ------
@@ -34,7 +35,9 @@ def load_model(model: str | Path | Decoder, device: str | torch.device = "cpu") 
     """
     if isinstance(model, Decoder):
         return model.eval()
-    return _load_cached(str(find_release(model).resolve()), str(device))
+    folder = find_release(model).resolve()
+    manifest = folder / MANIFEST
+    return _load_cached(str(folder), str(device), manifest.read_bytes() if manifest.is_file() else b"")
 
 
 def find_release(model: str | Path) -> Path:
@@ -74,7 +77,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 @lru_cache(maxsize=8)
-def _load_cached(folder: str, device: str) -> Decoder:
+def _load_cached(folder: str, device: str, manifest: bytes) -> Decoder:
+    """`manifest` holds the hashes of all files: with other weights in the folder it is another."""
     return load_release(Path(folder)).to(device)
 
 

@@ -70,6 +70,13 @@ def test_loading_again_is_free_and_the_same(release):
     assert load_model(release) is load_model(str(release))
 
 
+def test_a_release_that_was_replaced_is_read_anew(decoder, small_decoder, tmp_path):
+    other = small_decoder(num_layers=1)
+    for one in (decoder, other):
+        write_folder(tmp_path / "release", model_files(one.config, one.state_dict()))
+        assert load_model(tmp_path / "release").config == one.config
+
+
 def test_a_decoder_is_taken_as_it_is(small_decoder):
     decoder = small_decoder().train()
     assert load_model(decoder) is decoder
