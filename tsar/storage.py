@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tsar.errors import ReleaseError
+from tsar.errors import OptionError, ReleaseError
 
 MANIFEST = "manifest.json"
 _AT_WORKING_FOLDER, _EXCHANGE = -100, 2  # of renameat2(2)
@@ -130,6 +130,35 @@ def read_folder(folder: Path, load: Callable[[Path], bytes] = Path.read_bytes) -
             )
         contents[name] = content
     return contents
+
+
+def is_free(folder: Path) -> bool:
+    """Tell whether a folder is not there, or empty."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def is_replaceable(folder: Path, kind: str) -> bool:
+    """Tell whether a folder is free, or was written as this `kind`, so that replacing it destroys nothing else.
+
+    Raises
+    ------
+    ReleaseError
+        As `read_manifest`, for a folder whose manifest is damaged.
+    """
+    return is_free(folder) or ((folder / MANIFEST).is_file() and read_manifest(folder).get("kind") == kind)
+
+
+def validate_destination(folder: Path, kind: str, what: str) -> None:
+    """Refuse to replace anything but an earlier folder of the same kind; `what` says to people what that is.
+
+    Raises
+    ------
+    OptionError
+        ``option.invalid``.
+    """
+    if not is_replaceable(folder, kind):
+        text = f"{folder} is there already and no {what}."
+        raise OptionError(text, code="option.invalid", hint="Give a new folder.")
 
 
 def _is_inside(name: object) -> bool:

@@ -16,7 +16,7 @@ from tsar.frame import Panel
 from tsar.model.adapter import Adapter, adapter_files, read_adapter
 from tsar.model.decoder import Decoder
 from tsar.refining.history import zero_bound
-from tsar.storage import read_folder, write_folder
+from tsar.storage import read_folder, validate_destination, write_folder
 from tsar.types import FloatArray, IntArray
 from tsar.unfitted import NotFittedError
 
@@ -29,6 +29,7 @@ MOST_WINDOWS = 128
 MOST_HELD_BACK = 0.2
 """Share of a series that may be held back for validation, except that one horizon always is if enough is left."""
 
+ADAPTER_KIND = "adapter"
 _LEAST_LEFT = 8  # points of a series that must be left to train on when its end is held back
 
 
@@ -252,6 +253,8 @@ def save_adapter(adapter: Adapter | None, base: Decoder, folder: str | Path) -> 
     NotFittedError
         ``forecaster.not_fitted`` if there is none: nothing was tuned, or the tuned weights were not better, or all
         weights are new (``from_scratch``).
+    OptionError
+        ``option.invalid`` if the folder holds anything but an earlier adapter.
     """
     if adapter is None:
         raise NotFittedError(
@@ -259,7 +262,8 @@ def save_adapter(adapter: Adapter | None, base: Decoder, folder: str | Path) -> 
             code="forecaster.not_fitted",
             hint="Fit with a mode other than zero_shot and from_scratch; save(folder) keeps whole models",
         )
-    write_folder(Path(folder), adapter_files(adapter, base), kind="adapter")
+    validate_destination(Path(folder), ADAPTER_KIND, "saved adapter")
+    write_folder(Path(folder), adapter_files(adapter, base), kind=ADAPTER_KIND)
 
 
 def load_adapter(base: Decoder, folder: str | Path) -> Adapter:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tsar.errors import CorpusError
+from tsar.errors import CorpusError, OptionError
 from tsar.training.config import load_recipe
 from tsar.training.corpus import load_corpus
 from tsar.training.loop import pretrain
@@ -103,6 +103,17 @@ def test_a_mapped_corpus_is_replaced_whole_and_leaves_nothing_beside(corpus, tmp
     write_shard(corpus / "more.parquet", 16, 100)
     assert (write_mapped(corpus, tmp_path / "mapped") / "corpus.json").read_bytes() != before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "mapped"]
+
+
+def test_a_folder_of_anything_else_is_left_alone(corpus, tmp_path):
+    """The folder of the shards itself would otherwise be replaced, and the shards be lost."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    for folder in (corpus, tmp_path / "full"):
+        before = sorted(path.name for path in folder.iterdir())
+        with pytest.raises(OptionError, match="no mapped corpus"):
+            write_mapped(corpus, folder)
+        assert sorted(path.name for path in folder.iterdir()) == before
 
 
 PROBE = """

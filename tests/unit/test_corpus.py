@@ -11,15 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.corpus_files import write_corpus, write_shard
-from tsar.errors import CorpusError
+from tsar.errors import CorpusError, OptionError
 from tsar.freq import RESOLUTIONS
 from tsar.training.coding import choose_grid, code_series, decode
+from tsar.training.config import make_recipe
 from tsar.training.corpus import AGGREGATION, Corpus, load_corpus
 from tsar.training.forbidden import FORBIDDEN_SERIES
 from tsar.training.manifest import FREQUENCY_SHARES, balanced_weights, frequency_class
+from tsar.training.mapped import write_mapped
 from tsar.training.pack import Part, read_pack, write_pack
 from tsar.training.packaged import load_packaged_corpus
 from tsar.training.shards import (
+    HELD_BACK_MIN_SERIES,
     cut_shard,
     held_back_series,
     make_shard,
@@ -27,6 +30,8 @@ from tsar.training.shards import (
     standardization,
     standardize_series,
 )
+from tsar.training.synth import DEFAULT_WEIGHTS
+from tsar.training.validation import Validation
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -120,6 +125,22 @@ def test_a_series_without_a_weight_is_an_error() -> None:
         Corpus.from_arrays([("a", "h", np.arange(50.0))], {("a", "daily"): 1.0})
     assert error.value.code == "corpus.bad_manifest"
     assert error.value.item_ids == ("a/hourly",)
+
+
+def test_series_without_a_point_are_left_out(tmp_path: Path) -> None:
+    """In a source of nothing else they would otherwise take the chances of all others with them."""
+    nothing, walk = np.empty(0), np.arange(50.0)
+    write_shard(tmp_path / "corpus", "a", [("none", "D", nothing), ("some", "D", walk)])
+    write_shard(tmp_path / "corpus", "b", [("none", "YE", nothing)])
+    corpus = load_corpus(tmp_path / "corpus")
+    assert (corpus.num_series, corpus.num_points) == (1, 50)
+    assert corpus.draws.tolist() == [1.0]
+
+
+def test_weights_of_zero_alone_are_an_error() -> None:
+    with pytest.raises(CorpusError) as error:
+        Corpus.from_arrays([("a", "h", np.arange(50.0))], {("a", "hourly"): 0.0})
+    assert error.value.code == "corpus.bad_manifest"
 
 
 def test_menu_chances_leave_room_for_no_aggregation() -> None:
@@ -273,6 +294,28 @@ def test_pack_respects_its_limit_and_cuts_the_largest_first(tmp_path: Path) -> N
     assert 150_000 < (tmp_path / "cut.pack").stat().st_size <= 200_000
     assert [len(part.shard.values) for part in kept if part.shard.source == "small"] == [300]
     assert len(next(part for part in kept if part.shard.source == "large").shard.values) < 0.8 * 360_000
+
+
+def test_a_pack_of_nearly_nothing_is_refused_at_once(tmp_path: Path) -> None:
+    shard = make_shard("walk", ["s"], ["D"], [np.random.default_rng(0).normal(size=9000).cumsum()])
+    with pytest.raises(OptionError, match="max_bytes is 500") as error:
+        write_pack(tmp_path / "corpus.pack", [Part(shard, False)], {("walk", "daily"): 1.0}, 500)
+    assert error.value.code == "option.invalid"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["folder", "pack", "mapped"])
+def test_a_corpus_that_holds_nothing_back_is_validated_on_synthetic_series(tmp_path: Path, kind: str) -> None:
+    folder = write_corpus(tmp_path / "few", {"few": ("D", HELD_BACK_MIN_SERIES - 1, 200)})
+    path = {"folder": folder, "pack": tmp_path / "few.pack", "mapped": tmp_path / "mapped"}[kind]
+    if kind == "pack":
+        write_pack(path, [Part(read_shard(folder / "few.parquet"), False)], {("few", "daily"): 1.0}, 10**6)
+    elif kind == "mapped":
+        write_mapped(folder, path)
+    recipe = make_recipe({"name": "x", "corpus": str(path), "train": {"steps": 1, "validation_windows": 1}})
+    validation = Validation.make(recipe, torch.device("cpu"))
+    assert validation.names == [f"synth:{family}" for family in DEFAULT_WEIGHTS]
+    assert load_corpus(path).num_series == HELD_BACK_MIN_SERIES - 1
 
 
 def test_cutting_keeps_as_many_series_as_it_can() -> None:

@@ -151,6 +151,14 @@ def test_an_adapter_alone_is_saved_and_loaded(frame, decoder, tmp_path, mode):
     np.testing.assert_array_equal(numbers(loaded.predict(frame)), numbers(forecaster.predict()))
 
 
+def test_saving_an_adapter_replaces_an_adapter_and_nothing_else(tuned, tmp_path):
+    for _ in range(2):
+        tuned.save_adapter(tmp_path / "adapter")
+    tuned.save(tmp_path / "whole")
+    assert code_of(tuned.save_adapter, tmp_path / "whole") == "option.invalid"
+    assert (tmp_path / "whole" / "options.json").is_file()
+
+
 def test_an_adapter_of_another_model_is_refused(tuned, small_decoder, tmp_path):
     tuned.save_adapter(tmp_path / "adapter")
     other = small_decoder()

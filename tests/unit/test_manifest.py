@@ -122,6 +122,18 @@ def test_bad_manifests_are_coded_errors(tmp_path: Path, text: str) -> None:
     assert error.value.code == "corpus.missing"
 
 
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), "1"])
+def test_a_weight_that_is_none_is_refused(tmp_path: Path, weight: object) -> None:
+    content = json.loads(MANIFEST.read_text(encoding="utf-8"))
+    source = content["sources"][3]
+    source["weights"] = dict.fromkeys(source["weights"], weight)
+    changed = tmp_path / "manifest.json"
+    changed.write_text(json.dumps(content))
+    with pytest.raises(CorpusError) as error:
+        load_manifest(changed)
+    assert error.value.code == "corpus.bad_manifest"
+
+
 def test_survey_load_and_verify(tmp_path: Path) -> None:
     folder = write_corpus(tmp_path, {"alpha": ("h", 20, 200), "beta": ("YE", 10, 40)})
     manifest = survey_manifest(folder, Manifest(sources=()))

@@ -10,8 +10,16 @@ import time
 
 import pytest
 
-from tsar.errors import ReleaseError
-from tsar.storage import MANIFEST, is_whole, read_folder, read_manifest, write_atomically, write_folder
+from tsar.errors import OptionError, ReleaseError
+from tsar.storage import (
+    MANIFEST,
+    is_whole,
+    read_folder,
+    read_manifest,
+    validate_destination,
+    write_atomically,
+    write_folder,
+)
 
 FILES = {"a.bin": bytes(range(256)) * 20, "b.txt": "grüße".encode(), "empty": b"", "part/c.bin": b"deep"}
 
@@ -54,6 +62,22 @@ def test_a_failing_write_leaves_the_old_folder_and_no_rubbish(folder):
         write_folder(folder, {"good": b"1", "bad": "text is no bytes"})
     assert read_folder(folder) == FILES
     assert [path.name for path in folder.parent.iterdir()] == ["release"]
+
+
+def test_only_a_folder_of_its_kind_is_replaced(tmp_path):
+    mine, other, full, file = (tmp_path / name for name in ("mine", "other", "full", "file"))
+    write_folder(mine, FILES, kind="stream")
+    write_folder(other, FILES, kind="forecaster")
+    full.mkdir()
+    (full / "thesis.txt").write_text("years of work")
+    file.write_text("a file")
+    (tmp_path / "empty").mkdir()
+    for fine in (mine, tmp_path / "empty", tmp_path / "new"):
+        validate_destination(fine, "stream", "saved stream")
+    for path in (other, full, file):
+        with pytest.raises(OptionError, match="is there already and no saved stream") as caught:
+            validate_destination(path, "stream", "saved stream")
+        assert caught.value.code == "option.invalid"
 
 
 def test_an_empty_folder_is_whole(tmp_path):

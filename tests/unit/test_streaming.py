@@ -102,6 +102,17 @@ def test_save_and_load_go_on_with_the_same_forecast(decoder, tmp_path):
     assert again.predict()["0.1"].min() >= 0
 
 
+def test_saving_replaces_a_stream_and_nothing_else(decoder, tmp_path):
+    stream = StreamingForecaster(decoder).start(frame_of(noise(40)))
+    for _ in range(2):
+        stream.save(tmp_path / "stream")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OptionError, match="no saved stream"):
+        stream.save(tmp_path / "full")
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "years of work"
+
+
 def test_errors_have_their_codes_and_read_nothing(small_decoder, decoder):
     stream = StreamingForecaster(decoder)
     with pytest.raises(NotFittedError):

@@ -55,7 +55,7 @@ def add_finetune(commands: Any, common: argparse.ArgumentParser) -> None:
 def finetune(options: argparse.Namespace) -> int:
     """Carry out ``tsar finetune``."""
     validate_input(options.input, options.validation)
-    _validate_folder(options.output)
+    _validate_folder(options.output, "adapter" if options.adapter_only else "forecaster")
     if options.mode == "zero_shot":
         raise OptionError("zero_shot trains nothing.", code="cli.bad_input", hint="Give --mode lora, for example.")
     table = read_input(options)
@@ -70,11 +70,11 @@ def finetune(options: argparse.Namespace) -> int:
     return 0
 
 
-def _validate_folder(folder: Path) -> None:
-    """Refuse, before the training, to replace anything but what an earlier one wrote."""
-    from tsar.storage import MANIFEST
+def _validate_folder(folder: Path, kind: str) -> None:
+    """Refuse before the training what saving would refuse after it."""
+    from tsar.storage import is_replaceable
 
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
+    if not is_replaceable(folder, kind):
         text = f"{folder} is there already and holds something else."
         raise OptionError(text, code="cli.bad_input", hint="Give a new folder.")
 

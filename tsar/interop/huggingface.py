@@ -11,7 +11,7 @@ from tsar.errors import ModelError, OptionError
 from tsar.hub import load_release, release_files
 from tsar.model.decoder import Decoder
 from tsar.model.files import CONFIG, WEIGHTS, read_decoder
-from tsar.storage import MANIFEST, read_manifest, write_folder
+from tsar.storage import MANIFEST, is_free, read_manifest, write_folder
 from tsar.upgrade import upgrade_files
 
 CARD, OUR_CARD = "README.md", "card.md"
@@ -68,7 +68,7 @@ def publish(model: str | Path | Decoder, folder: str | Path, *, license: str = "
         ``option.invalid`` for a folder that holds anything but a release.
     """
     target = Path(folder)
-    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not _is_release(target))):
+    if not (is_free(target) or _is_release(target)):
         text = f"{target} holds something that is no release."
         raise OptionError(text, code="option.invalid", hint="Name a new or empty folder.")
     files = dict(release_files(model))

@@ -18,12 +18,13 @@ from tsar.frame import Panel, make_forecast_frame, normalize_frame, panel_from_b
 from tsar.freq import season_length
 from tsar.hub import load_model, release_files
 from tsar.model.decoder import Decoder
-from tsar.storage import read_folder, write_folder
+from tsar.storage import read_folder, validate_destination, write_folder
 from tsar.types import FloatArray
 from tsar.unfitted import NotFittedError
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MODEL_FOLDER = "model"
+KIND = "stream"
 _OPTIONS = ("prediction_length", "quantile_levels", "freq", "id_column", "timestamp_column", "target", "non_negative")
 
 
@@ -194,15 +195,24 @@ class StreamingForecaster:
         )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
-        """Write options, weights and what is held of every series into `folder`, as one whole step."""
+        """Write options, weights and what is held of every series into `folder`, as one whole step.
+
+        Raises
+        ------
+        NotFittedError
+            ``forecaster.not_fitted`` before `start`.
+        OptionError
+            ``option.invalid`` if the folder holds anything but an earlier stream.
+        """
         self._require_start()
+        validate_destination(Path(folder), KIND, "saved stream")
         options = {name: getattr(self, name) for name in _OPTIONS}
         options["quantile_levels"] = [float(level) for level in self.quantile_levels]
         files = {"options.json": json.dumps(options, indent=1).encode()}
         files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(self.model).items()}
         files["held.bin"] = panel_to_bytes(self._held_panel())
         files["state.json"] = json.dumps({"never_negative": self.never_negative_}).encode()
-        write_folder(Path(folder), files, kind="stream")
+        write_folder(Path(folder), files, kind=KIND)
 
     @classmethod
     def load(cls, folder: str | Path) -> StreamingForecaster:

@@ -131,7 +131,7 @@ class Corpus:
         Raises
         ------
         CorpusError
-            ``corpus.missing`` if there is no series, ``corpus.bad_manifest`` if a series has no weight.
+            ``corpus.missing`` if there is no series, ``corpus.bad_manifest`` as `series_chances`.
         """
         if not len(lengths):
             raise CorpusError("The corpus has no series.", code="corpus.missing")
@@ -280,7 +280,7 @@ class Corpus:
         device: torch.device | str = "cpu",
         aggregation: Menu = AGGREGATION,
     ) -> Corpus:
-        """Build a corpus from ``(source, freq, array)`` triples; ±inf and NaN are missing values."""
+        """Build a corpus from ``(source, freq, array)`` triples; ±inf and NaN are missing values, no array is empty."""
         by_source: dict[str, list[tuple[str, NDArray[np.floating]]]] = {}
         for name, freq, array in series:
             by_source.setdefault(name, []).append((freq or "", array))
@@ -413,7 +413,13 @@ def load_corpus(path: str | Path, *, split: Split = "train", device: torch.devic
 def series_chances(
     sources: Sequence[str], freqs: Sequence[str], lengths: NDArray[np.int64], weights: Weights
 ) -> NDArray[np.float64]:
-    """Return the chance of each series (S,): its group's weight, shared by the square roots of the lengths."""
+    """Return the chance of each series (S,): its group's weight, shared by the square roots of the lengths.
+
+    Raises
+    ------
+    CorpusError
+        ``corpus.bad_manifest`` if a series has no weight, or all weights are zero.
+    """
     groups = [(source, frequency_class(freq)) for source, freq in zip(sources, freqs, strict=True)]
     unknown = sorted(set(groups) - set(weights))
     if unknown:
@@ -426,6 +432,8 @@ def series_chances(
     row = np.array([place[group] for group in groups])
     root = np.sqrt(lengths)
     chances = np.array(list(weights.values()))[row] * root / np.bincount(row, root)[row]
+    if not chances.sum() > 0:
+        raise CorpusError("No series of the corpus has a weight above zero.", code="corpus.bad_manifest")
     return np.asarray(chances / chances.sum())
 
 

@@ -224,6 +224,6 @@ def _parse_source(entry: Any) -> Source:
         raise ValueError(f"{source.file!r} is no plain file name")
     if not isinstance(source.weights, dict) or not isinstance(source.frequencies, dict):
         raise ValueError(f"weights and frequencies of {source.name} must be mappings")
-    if any(weight < 0 for weight in source.weights.values()):
-        raise ValueError(f"a weight of {source.name} is negative")
+    if not all(0 <= weight < float("inf") for weight in source.weights.values()):
+        raise ValueError(f"a weight of {source.name} is no number from 0")
     return source

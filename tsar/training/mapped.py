@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tsar.errors import CorpusError
-from tsar.storage import replace_folder
+from tsar.errors import CorpusError, OptionError
+from tsar.storage import is_free, replace_folder
 from tsar.training.forbidden import FORBIDDEN_SERIES, refuse_forbidden
 from tsar.training.manifest import load_manifest, manifest_weights
 from tsar.training.shards import Split, held_back_series, on_grid, standardize_series
@@ -69,8 +69,13 @@ def write_mapped(corpus: str | Path, folder: str | Path) -> Path:
     ------
     CorpusError
         ``corpus.missing`` without shards, ``corpus.bad_shard``, ``corpus.forbidden``.
+    OptionError
+        ``option.invalid`` if the folder holds anything else, such as the shards themselves.
     """
     corpus, folder = Path(corpus), Path(folder)
+    if not (is_free(folder) or is_mapped(folder)):
+        text = f"{folder} is there already and no mapped corpus."
+        raise OptionError(text, code="option.invalid", hint="Give a new folder.")
     manifest = corpus / "manifest.json"
     sources = load_manifest(manifest).sources if manifest.is_file() else None
     paths = sorted(corpus.glob("*.parquet")) if sources is None else [corpus / source.file for source in sources]

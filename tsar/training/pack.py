@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tsar.errors import CorpusError
+from tsar.errors import CorpusError, OptionError
 from tsar.storage import write_atomically
 from tsar.training.coding import code_series, decode
 from tsar.training.shards import Shard, Split, cut_shard, drop_constant
@@ -87,6 +87,8 @@ def write_pack(
     ------
     CorpusError
         ``corpus.missing`` if no series varies.
+    OptionError
+        ``option.invalid`` if not even a short piece of each source fits.
     """
     whole = [Part(drop_constant(part.shard), part.held_back) for part in parts]
     whole = [part for part in whole if len(part.shard.lengths)]
@@ -95,16 +97,24 @@ def write_pack(
         raise CorpusError("No series to pack.", code="corpus.missing")
     tables = [_make_table(part) for part in whole]
     sizes = [len(_to_parquet([table], {})) for table in tables]
-    budget = float(max_bytes)
-    while True:
-        limit = _size_limit(sizes, budget)
+    table_of = {id(part): table for part, table in zip(whole, tables, strict=True)}
+
+    def cut(limit: float) -> tuple[list[Part], bytes]:
+        """The parts, each cut to about `limit` bytes, and the file they make."""
         kept = [
             part if size <= limit else Part(drop_constant(cut_shard(part.shard, limit / size)), part.held_back)
             for part, size in zip(whole, sizes, strict=True)
         ]
         kept = [part for part in kept if len(part.shard.lengths)]
-        again = {id(part): table for part, table in zip(whole, tables, strict=True)}
-        content = _to_parquet([again.get(id(part)) or _make_table(part) for part in kept], weights)
+        return kept, _to_parquet([table_of.get(id(part)) or _make_table(part) for part in kept], weights)
+
+    least = len(cut(0.0)[1])
+    if least > max_bytes:
+        text = f"max_bytes is {max_bytes:,}, and a short piece of each source takes {least:,}."
+        raise OptionError(text, code="option.invalid", hint="Allow more, or leave sources out.")
+    budget = float(max_bytes)
+    while True:
+        kept, content = cut(_size_limit(sizes, budget))
         if len(content) <= max_bytes:
             write_atomically(path, content)
             return kept

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -30,7 +31,6 @@ HELD_BACK_MIN_SERIES = 8
 
 CLIP = 1e4
 """Standardised values beyond this are clipped."""
-
 
 GRID = 2.0**20
 """Values are rounded to multiples of 1 / GRID, so that float64 prefix sums and their differences are exact."""
@@ -91,7 +91,7 @@ def make_shard(
 
 
 def read_shard(path: Path, split: Split = "all") -> Shard:
-    """Read one parquet file; the source is named after it. `FORBIDDEN_SERIES` are left out.
+    """Read one parquet file; the source is named after it. `FORBIDDEN_SERIES` and series without a point are left out.
 
     Parameters
     ----------
@@ -115,10 +115,11 @@ def read_shard(path: Path, split: Split = "all") -> Shard:
         wanted = np.array([item_id not in FORBIDDEN_SERIES.get(path.stem, ()) for item_id in item_ids], dtype=bool)
         if split != "all":
             wanted &= held_back_series(path.stem, item_ids) == (split == "validation")
+        wanted &= pc.list_value_length(table["target"]).fill_null(0).to_numpy() > 0
         table = table.filter(pa.array(wanted))
         targets = table["target"].combine_chunks()
         flat = targets.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)
-        lengths = targets.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        lengths = targets.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     except (pa.ArrowException, OSError, AttributeError) as error:
         raise CorpusError(f"{path} is not a shard: {error}.", code="corpus.bad_shard") from error
     flat = np.where(np.isfinite(flat), flat, np.nan)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tsar.errors import CorpusError
 from tsar.model.decoder import Decoder
 from tsar.training.augment import standardize
-from tsar.training.corpus import load_corpus
+from tsar.training.corpus import Corpus, load_corpus
 from tsar.training.corrupt import corrupt
 from tsar.training.objectives import make_objective
 from tsar.training.objectives.mixture import needs_two_views
@@ -56,8 +57,8 @@ class Validation:
             return cls(None, torch.empty(0), [])
         length = max(shape.context_length for shape in recipe.shapes) + recipe.model.output_length
         parts, sources, names, resolutions = [], [], [], []
-        if recipe.corpus:
-            held_back = load_corpus(recipe.corpus, split="validation", device=device)
+        held_back = _held_back(recipe.corpus, device) if recipe.corpus else None
+        if held_back is not None:
             windows, source, known = held_back.validation_windows(count, length, SEED)
             parts.append(windows)
             sources.append(source)
@@ -109,3 +110,13 @@ class Validation:
         names = [name for name, keep in zip(self.names, known.tolist(), strict=True) if keep]
         self.last = {"mean": float(mean.mean()), **dict(zip(names, mean.tolist(), strict=True))}
         return self.last
+
+
+def _held_back(corpus: str, device: torch.device) -> Corpus | None:
+    """The series that training never sees; None if every source is too small to hold any back."""
+    try:
+        return load_corpus(corpus, split="validation", device=device)
+    except CorpusError as error:
+        if error.code != "corpus.missing":
+            raise
+        return None
