@@ -35,8 +35,10 @@ def save_forecaster(forecaster: Any, folder: Path) -> None:
     files = {"options.json": json.dumps(options, indent=1, default=_plain).encode()}
     model = getattr(forecaster, "model_", forecaster.model)  # the tuned decoder if there is one
     files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(model).items()}
-    if hasattr(forecaster, "fine_tune_report_"):
-        files["fine_tune.json"] = json.dumps(asdict(forecaster.fine_tune_report_), indent=1, default=_plain).encode()
+    if hasattr(forecaster, "model_"):
+        report = getattr(forecaster, "fine_tune_report_", None)  # None: its adapter was loaded, not trained here
+        content = None if report is None else asdict(report)
+        files["fine_tune.json"] = json.dumps(content, indent=1, default=_plain).encode()
     if hasattr(forecaster, "panel_"):
         files["history.bin"] = panel_to_bytes(forecaster.panel_)
         files["bounds.json"] = json.dumps(forecaster.bound_columns_, default=_plain).encode()
@@ -67,7 +69,9 @@ def _make_forecaster(kind: Any, folder: Path, files: dict[str, bytes]) -> Any:
         from tsar.training.tune_config import FineTuneReport
 
         forecaster.model_, forecaster.adapter_ = forecaster.released_decoder(), None
-        forecaster.fine_tune_report_ = FineTuneReport(**json.loads(files["fine_tune.json"]))
+        report = json.loads(files["fine_tune.json"])
+        if report is not None:
+            forecaster.fine_tune_report_ = FineTuneReport(**report)
     if "channel_adapter.npz" in files:
         content = files["channel_adapter.npz"]
         forecaster.channel_adapter_ = channels_from_bytes(forecaster.channel_adapter, content)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.decomposition import FastICA
 
@@ -86,6 +87,13 @@ def test_same_seed_same_autoencoder() -> None:
     one, same, other = (VaeAdapter(steps=20, random_state=seed).fit(rows).transform(rows) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 1e-3
+
+
+def test_autoencoder_leaves_the_callers_random_numbers() -> None:
+    rows, before = make_rows(100), torch.get_rng_state()
+    adapter = VaeAdapter(steps=2).fit(rows)
+    adapter.inverse(adapter.transform(rows))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_missing_channels_are_filled_from_the_others() -> None:

@@ -288,3 +288,34 @@ def test_pooling_goes_from_own_coefficients_to_common_ones() -> None:
     np.testing.assert_allclose(own[:2], [1.0, -0.5], atol=1e-6)
     assert common[0] == common[1] == common[2]
     assert 0 < common[0] < 0.5
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_the_future_may_lie_beyond_what_nanoseconds_can_say(unit: Any) -> None:
+    stamps = pd.date_range("2150-01-01", periods=160, freq="YS", unit=unit)
+    frame = pd.DataFrame({"item_id": "a", "timestamp": stamps, "target": np.sin(np.arange(160.0)), "driver": 1.0})
+    past, future = frame[:-4], frame[-4:].drop(columns="target")
+    forecaster = Forecaster(prediction_length=4, future_covariates=["driver"], freq="YS")
+    with pytest.warns(TsarWarning, match="driver"):
+        forecaster.fit(past)
+    assert forecaster.predict(future_df=future)["timestamp"].tolist() == future["timestamp"].tolist()
+    with pytest.raises(CovariateError, match="lacks 1 of 4 rows"):
+        forecaster.predict(future_df=future[1:])
+
+
+def test_the_future_may_have_another_resolution_than_the_history() -> None:
+    past, future = split(make_frame())
+    forecaster = make_forecaster(future_covariates=["driver"], covariate_method="ridge").fit(past)
+    expected = forecaster.predict(future_df=future)
+    coarse = future.assign(timestamp=future["timestamp"].astype("datetime64[s]"))
+    pd.testing.assert_frame_equal(forecaster.predict(future_df=coarse), expected)
+    late = future.assign(timestamp=future["timestamp"] + pd.Timedelta("1us"))
+    with pytest.raises(CovariateError, match="lacks"):
+        forecaster.predict(future_df=late)
+
+
+def test_static_covariates_alone() -> None:
+    frame = make_frame(items=4).drop(columns="driver").assign(size=lambda f: f["item_id"].str[-1].astype(float))
+    forecaster = make_forecaster(static_covariates=["size"], covariate_method="ridge").fit(frame)
+    forecast = forecaster.predict()
+    assert np.isfinite(forecast.drop(columns=["item_id", "timestamp", "target_name"]).to_numpy()).all()

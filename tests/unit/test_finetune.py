@@ -149,6 +149,10 @@ def test_an_adapter_alone_is_saved_and_loaded(frame, decoder, tmp_path, mode):
     forecaster.save_adapter(tmp_path / "adapter")
     loaded = Forecaster(decoder, prediction_length=8, mode=mode).load_adapter(tmp_path / "adapter")
     np.testing.assert_array_equal(numbers(loaded.predict(frame)), numbers(forecaster.predict()))
+    loaded.save(tmp_path / "whole")
+    again = Forecaster.load(tmp_path / "whole")
+    np.testing.assert_array_equal(numbers(again.predict(frame)), numbers(forecaster.predict()))
+    assert not hasattr(again, "fine_tune_report_")
 
 
 def test_saving_an_adapter_replaces_an_adapter_and_nothing_else(tuned, tmp_path):
@@ -219,6 +223,31 @@ def test_validation_takes_the_frequency_of_the_history(decoder):
     is_new = frame["timestamp"] >= days[117]
     forecaster = Forecaster(decoder, prediction_length=3, mode="full", fine_tune=QUICK)
     assert forecaster.fit(frame[~is_new], validation=frame[is_new]).fine_tune_report_.num_windows == 2
+
+
+def test_each_target_is_held_against_its_own_future(frame, decoder):
+    """Scores are in units of each series, so a target in other units beside itself changes none of them."""
+    both = frame.assign(other=1024 * frame["target"])
+    is_new = frame["timestamp"] >= 190
+
+    def score(target):
+        forecaster = Forecaster(decoder, prediction_length=8, mode="full", fine_tune=QUICK, target=target)
+        report = forecaster.fit(both[~is_new], validation=both[is_new]).fine_tune_report_
+        return report.num_windows, report.zero_shot_score
+
+    (alone, expected), (together, found) = score("target"), score(["target", "other"])
+    assert (alone, together) == (3, 6)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_fine_tuning_leaves_the_callers_random_numbers(frame, decoder, tmp_path):
+    before = torch.get_rng_state()
+    for mode in ("head", "prompt", "lora", "full", "from_scratch"):
+        forecaster = fit(frame, decoder, mode)
+        if forecaster.adapter_ is not None:
+            forecaster.save_adapter(tmp_path / mode)
+            Forecaster(decoder, mode=mode).load_adapter(tmp_path / mode)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_options_reach_the_training(frame, decoder):

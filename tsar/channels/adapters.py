@@ -162,11 +162,11 @@ class VaeAdapter(BaseEstimator):  # type: ignore[misc]
         enough = len(rows) >= 3 * rows.shape[1]
         axes = PcaAdapter(self.num_latents).fit(rows)
         scale = np.maximum(axes.transform(rows).std(0), 1e-3) if enough else np.ones(rows.shape[1])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.random_state)
-            network = _Vae(axes.forward_ / scale[:, None], axes.backward_ * scale, self.hidden, self.members)
-            if enough:
-                network.train_on(torch.as_tensor(rows), self.steps)
+        generator = torch.Generator().manual_seed(self.random_state)
+        maps = axes.forward_ / scale[:, None], axes.backward_ * scale
+        network = _Vae(*maps, self.hidden, self.members, generator)
+        if enough:
+            network.train_on(torch.as_tensor(rows), self.steps, generator)
         self.weights_ = {name: weight.numpy() for name, weight in network.state_dict().items()}
         return self
 
@@ -201,7 +201,8 @@ class VaeAdapter(BaseEstimator):  # type: ignore[misc]
         self.weights_ = dict(state)
 
     def _network(self) -> _Vae:
-        network = _Vae(self.weights_["forward_map"], self.weights_["backward_map"], self.hidden, self.members)
+        maps = self.weights_["forward_map"], self.weights_["backward_map"]
+        network = _Vae(*maps, self.hidden, self.members, torch.Generator())
         network.load_state_dict({name: torch.as_tensor(weight) for name, weight in self.weights_.items()})
         return network
 
@@ -212,14 +213,16 @@ class _Vae(torch.nn.Module):
     PRIOR = 0.5
     """Size of the fixed networks beside the trained ones, in deviations of the channels."""
 
-    def __init__(self, forward: FloatArray, backward: FloatArray, hidden: int, members: int) -> None:
+    def __init__(
+        self, forward: FloatArray, backward: FloatArray, hidden: int, members: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
         channels, latents = backward.shape
         self.register_buffer("forward_map", torch.as_tensor(forward.copy()))
         self.register_buffer("backward_map", torch.as_tensor(backward.copy()))
-        self.encoder = _Networks(1, channels, hidden, 2 * latents, output=0.0)
-        self.decoders = _Networks(members, latents, hidden, channels, output=0.0)
-        self.priors = _Networks(members, latents, hidden, channels, output=1.0).requires_grad_(False)
+        self.encoder = _Networks(1, channels, hidden, 2 * latents, generator, output=0.0)
+        self.decoders = _Networks(members, latents, hidden, channels, generator, output=0.0)
+        self.priors = _Networks(members, latents, hidden, channels, generator, output=1.0).requires_grad_(False)
         self.log_noise = torch.nn.Parameter(torch.full((channels,), -1.5, dtype=torch.float64))
 
     def encode(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -232,12 +235,13 @@ class _Vae(torch.nn.Module):
         decoded: torch.Tensor = line + self.decoders(latent) + self.PRIOR * self.priors(latent)
         return decoded
 
-    def train_on(self, rows: torch.Tensor, steps: int) -> None:
+    def train_on(self, rows: torch.Tensor, steps: int, generator: torch.Generator) -> None:
         optimiser = torch.optim.Adam([weight for weight in self.parameters() if weight.requires_grad], lr=5e-3)
         for _ in range(steps):
-            batch = rows[torch.randint(len(rows), (256,))]
+            batch = rows[torch.randint(len(rows), (256,), generator=generator)]
             mean, log_variance = self.encode(batch)
-            latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+            noise = torch.randn(mean.shape, dtype=mean.dtype, generator=generator)
+            latent = mean + noise * (0.5 * log_variance).exp()
             misfit = ((self.decode(latent) - batch) / self.log_noise.exp()) ** 2
             likelihood = (0.5 * misfit + self.log_noise).sum(-1).mean()
             divergence = 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(-1).mean()
@@ -249,13 +253,15 @@ class _Vae(torch.nn.Module):
 class _Networks(torch.nn.Module):
     """M small networks side by side, rows (N, inputs) to (M, N, outputs); `output` is the size of the last weights."""
 
-    def __init__(self, members: int, inputs: int, hidden: int, outputs: int, *, output: float) -> None:
+    def __init__(
+        self, members: int, inputs: int, hidden: int, outputs: int, generator: torch.Generator, *, output: float
+    ) -> None:
         super().__init__()
-        kind = torch.float64
-        self.first = torch.nn.Parameter(torch.randn(members, inputs, hidden, dtype=kind) * inputs**-0.5)
-        self.bend = torch.nn.Parameter(torch.randn(members, 1, hidden, dtype=kind))
-        self.last = torch.nn.Parameter(output * torch.randn(members, hidden, outputs, dtype=kind) * hidden**-0.5)
-        self.shift = torch.nn.Parameter(torch.zeros(members, 1, outputs, dtype=kind))
+        kind: Any = {"dtype": torch.float64, "generator": generator}
+        self.first = torch.nn.Parameter(torch.randn(members, inputs, hidden, **kind) * inputs**-0.5)
+        self.bend = torch.nn.Parameter(torch.randn(members, 1, hidden, **kind))
+        self.last = torch.nn.Parameter(output * torch.randn(members, hidden, outputs, **kind) * hidden**-0.5)
+        self.shift = torch.nn.Parameter(torch.zeros(members, 1, outputs, dtype=torch.float64))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         return torch.relu(rows @ self.first + self.bend) @ self.last + self.shift

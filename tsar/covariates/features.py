@@ -42,7 +42,7 @@ def measure_units(tests: Backtests, values: FloatArray, offsets: IntArray) -> Un
     error = np.where(error > 0, error, share * spread)
     level = np.array([_of_known(np.mean, np.abs(history)) for history in histories])
     surprise = np.abs(tests.surprises).mean((0, 1))
-    covariates = tests.known.reshape(-1, tests.known.shape[-1]).T
+    covariates = tests.known.reshape(tests.errors.size, -1).T  # there may be static ones only
     quartiles = [[_of_known(_quantile(share), covariate) for covariate in covariates] for share in (0.25, 0.5, 0.75)]
     error, level, surprise = (np.where(unit > 0, unit, 1.0) for unit in (error, level, surprise))
     return Units(error, level, surprise, np.reshape(quartiles, (3, len(covariates))))

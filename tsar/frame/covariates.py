@@ -24,7 +24,7 @@ from tsar.frame.columns import (
     refuse_other_stamps,
     to_pandas,
 )
-from tsar.freq.grid import integers
+from tsar.freq.grid import NS_PER_DAY, dtype_of, integers, ticks_per_day
 from tsar.types import FloatArray, IntArray, ObjectArray
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _find_rows(columns: Columns, panel: Panel, prediction_length: int) -> IntArr
     refuse_other_stamps(stamps, expected, "future_df")
     series, known_ids = pd.factorize(panel.item_ids)  # an item with several targets has as many series
     items = pd.Index(known_ids).get_indexer(pd.Index(ids))[codes]
-    given = pd.MultiIndex.from_arrays([items, _instants(stamps)])
+    given = pd.MultiIndex.from_arrays([items, *_instants(stamps)])
     repeated = given.duplicated() & (items >= 0)
     if repeated.any():
         row = int(np.argmax(repeated))
@@ -238,7 +238,7 @@ def _find_rows(columns: Columns, panel: Panel, prediction_length: int) -> IntArr
         )
     wanted = np.repeat(series, prediction_length)
     keep = np.flatnonzero(items >= 0)
-    found = given[keep].get_indexer(pd.MultiIndex.from_arrays([wanted, _instants(expected)]))
+    found = given[keep].get_indexer(pd.MultiIndex.from_arrays([wanted, *_instants(expected)]))
     missing = found < 0
     if missing.any():
         place = int(np.argmax(missing))
@@ -253,8 +253,13 @@ def _find_rows(columns: Columns, panel: Panel, prediction_length: int) -> IntArr
     return rows
 
 
-def _instants(stamps: pd.Index) -> IntArray:
-    return integers(stamps.as_unit("ns") if isinstance(stamps, pd.DatetimeIndex) else stamps)
+def _instants(stamps: pd.Index) -> list[IntArray]:
+    """Stamps as numbers that are comparable whatever their resolution: days and nanoseconds, or integers themselves."""
+    ticks = integers(stamps)
+    if not isinstance(stamps, pd.DatetimeIndex):
+        return [ticks]
+    per_day = ticks_per_day(dtype_of(stamps))
+    return [ticks // per_day, ticks % per_day * (NS_PER_DAY // per_day)]
 
 
 def _read_column(table: nw.DataFrame[Any], name: str) -> pd.Series:

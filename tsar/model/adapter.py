@@ -47,8 +47,10 @@ class Adapter:
                 weights[weight] = known[weight] + self.weights[weight + UP] @ value
             elif not name.endswith(UP):
                 weights[name] = value.detach().clone()
-        decoder = Decoder(replace(base.config, prompt_length=self.prompt_length), initialize=False)
+        with torch.device("meta"):  # no weights are drawn: the caller's random numbers stay where they were
+            decoder = Decoder(replace(base.config, prompt_length=self.prompt_length), initialize=False)
         decoder.load_state_dict(weights, assign=True)
+        decoder.levels = base.levels
         return decoder.to(base.levels.device).eval().requires_grad_(False)
 
     def part(self, base: Decoder, alpha: float) -> Adapter:
