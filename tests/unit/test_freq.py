@@ -219,6 +219,14 @@ def test_midnight_that_is_skipped_moves_forward_and_is_read_back():
     assert infer(stamps) == "D"
     assert continue_stamps(stamps[:3], "D", 9).equals(stamps[3:])
     assert continue_stamps(stamps[:7], "D", 5).equals(stamps[7:]), "the last stamp is the one that was moved"
+    assert continue_stamps(stamps[6:7], "D", 5).equals(stamps[7:]), "so is the only one"
+    assert str(continue_stamps(stamps[7:8] + pd.Timedelta("1h"), "D", 1)[0]) == "2024-04-02 01:00:00+03:00"
+
+
+def test_items_of_one_row_each_on_a_day_without_midnight():
+    moved = days("2024-03-31", 1).tz_localize("Asia/Beirut", nonexistent="shift_forward").repeat(3)
+    grid = make_grid("QE", moved.dtype)
+    assert grid.future_stamps(grid.place(moved, np.arange(4)), 1).hour.tolist() == [0, 0, 0]
 
 
 def test_wall_clock_time_that_comes_twice_is_the_first():

@@ -341,16 +341,17 @@ def integers(stamps: pd.Index) -> IntArray:
 def wall_clock(stamps: pd.Index, offsets: IntArray) -> IntArray:
     """Wall-clock time (N,) since the epoch, with times that a change of clocks moved forward put back.
 
-    Where midnight is skipped, a daily series has one row at 01:00; it counts as midnight.
+    Where midnight is skipped, a daily series has one row at 01:00; it counts as midnight, alone as well.
     """
     index = pd.DatetimeIndex(stamps)
     if index.tz is None:
         return index.asi8
     wall = index.tz_localize(None).asi8.copy()
     time_of_day = wall % ticks_per_day(index.dtype)
-    usual = np.repeat(np.minimum.reduceat(time_of_day, offsets[:-1]), np.diff(offsets))
+    lengths = np.diff(offsets)
+    usual = np.repeat(np.where(lengths > 1, np.minimum.reduceat(time_of_day, offsets[:-1]), 0), lengths)
     later = np.flatnonzero(time_of_day != usual)
-    if 0 < len(later) <= len(wall) / 2:  # with more, several times of day are the rule
+    if 0 < len(later) <= max(len(wall) / 2, len(lengths)):  # with more, several times of day are the rule
         intended = wall[later] - time_of_day[later] + usual[later]
         moved = _from_wall_clock(intended, index.dtype).asi8 == index.asi8[later]
         wall[later[moved]] = intended[moved]
