@@ -18,7 +18,7 @@ from tsar.errors import OptionError, ReleaseError, TsarError
 from tsar.forecast import validate_levels
 from tsar.frame import panel_from_bytes, panel_to_bytes
 from tsar.hub import release_files
-from tsar.storage import MANIFEST, read_folder, read_manifest, write_folder
+from tsar.storage import read_folder, validate_destination, write_folder
 
 MODEL_FOLDER = "model"
 KIND = "forecaster"
@@ -26,7 +26,7 @@ KIND = "forecaster"
 
 def save_forecaster(forecaster: Any, folder: Path) -> None:
     """Write a forecaster into a folder as one whole step; see `Forecaster.save`."""
-    _validate_destination(folder)
+    validate_destination(folder, KIND, "saved forecaster")
     options = forecaster.get_params(deep=False) | {"model": MODEL_FOLDER}
     options["quantile_levels"] = validate_levels(forecaster.quantile_levels).tolist()
     options["channel_adapter"] = describe_adapter(forecaster.channel_adapter)
@@ -78,15 +78,6 @@ def _make_forecaster(kind: Any, folder: Path, files: dict[str, bytes]) -> Any:
         bounds = {name: np.asarray(values, dtype=float) for name, values in stored.items()}
         forecaster.remember(panel_from_bytes(files["history.bin"]), bounds)
     return forecaster
-
-
-def _validate_destination(folder: Path) -> None:
-    """Refuse to replace anything but an empty folder or an earlier forecaster."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / MANIFEST).is_file() or read_manifest(folder).get("kind") != KIND:
-        text = f"{folder} is there already and no saved forecaster."
-        raise OptionError(text, code="option.invalid", hint="Give a new folder.")
 
 
 def _plain(value: Any) -> Any:

@@ -13,10 +13,36 @@ from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tsar.errors import ReleaseError
+from tsar.errors import OptionError, ReleaseError
 
 MANIFEST = "manifest.json"
 _AT_WORKING_FOLDER, _EXCHANGE = -100, 2  # of renameat2(2)
+
+
+def validate_destination(folder: Path, kind: str, what: str) -> None:
+    """Refuse a folder that `write_folder` would replace, unless it is empty or of the same kind.
+
+    Parameters
+    ----------
+    folder
+        Where something is about to be written.
+    kind
+        The fact of this name in the manifest of what may be replaced.
+    what
+        What that is called in the message.
+
+    Raises
+    ------
+    OptionError
+        ``option.invalid``.
+    ReleaseError
+        As of `read_manifest`, for a manifest that cannot be read.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / MANIFEST).is_file() or read_manifest(folder).get("kind") != kind:
+        text = f"{folder} is there already and no {what}."
+        raise OptionError(text, code="option.invalid", hint="Give a new folder.")
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], **facts: Any) -> None:

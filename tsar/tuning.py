@@ -13,10 +13,12 @@ import numpy as np
 from tsar.decode.panel import decode_panel
 from tsar.errors import FrameError, OptionError, TsarWarning
 from tsar.frame import Panel
+from tsar.freq import season_length
+from tsar.inference import Inference
 from tsar.model.adapter import Adapter, adapter_files, read_adapter
 from tsar.model.decoder import Decoder
 from tsar.refining.history import zero_bound
-from tsar.storage import read_folder, write_folder
+from tsar.storage import read_folder, validate_destination, write_folder
 from tsar.types import FloatArray, IntArray
 from tsar.unfitted import NotFittedError
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tsar.training.finetune import FineTuned
     from tsar.training.tune_config import FineTuneConfig
 
+KIND = "adapter"
 WINDOWS_WANTED = 64
 MOST_WINDOWS = 128
 MOST_HELD_BACK = 0.2
@@ -71,6 +74,34 @@ class HeldBack:
 
 def _counts(units: FloatArray, actual: FloatArray) -> Any:
     return np.isfinite(units) & (units > 0) & np.isfinite(actual).any(1)
+
+
+def tune_forecaster(forecaster: Any, panel: Panel, validation: Panel | None) -> FineTuned:
+    """Train a copy of a forecaster's model on a panel, as its options say; see `tune`."""
+    from tsar.training.tune_config import FineTuneConfig
+
+    base = forecaster.released_decoder().at_frequency(panel.freq)
+    return tune(
+        base, panel, validation, mode=forecaster.mode, config=FineTuneConfig.of(forecaster.fine_tune),
+        prediction_length=forecaster._horizon(panel, None), season_length=season_length(panel.freq),
+        context_lengths=list(forecaster._contexts(base)), symmetrize=forecaster.symmetrize,
+        non_negative=forecaster.non_negative, random_state=forecaster.random_state,
+    )  # fmt: skip
+
+
+def adapt_inference(
+    inference: Inference, panel: Panel, prediction_length: int, steps: int, random_state: int | None
+) -> Inference:
+    """Return the inference with a copy of its model that took `steps` on a panel; the same one for 0 steps."""
+    if steps == 0:
+        return inference
+    from tsar.training.adapt import adapt
+
+    model = adapt(
+        inference.model, panel.values, panel.offsets, steps=steps, prediction_length=prediction_length,
+        context_length=max(inference.context_lengths), seed=random_state or 0,
+    )  # fmt: skip
+    return replace(inference, model=model)
 
 
 def tune(
@@ -242,6 +273,8 @@ def save_adapter(adapter: Adapter | None, base: Decoder, folder: str | Path) -> 
     NotFittedError
         ``forecaster.not_fitted`` if there is none: nothing was tuned, or the tuned weights were not better, or all
         weights are new (``from_scratch``).
+    OptionError
+        ``option.invalid`` for a folder that holds anything but an adapter.
     """
     if adapter is None:
         raise NotFittedError(
@@ -249,7 +282,8 @@ def save_adapter(adapter: Adapter | None, base: Decoder, folder: str | Path) -> 
             code="forecaster.not_fitted",
             hint="Fit with a mode other than zero_shot and from_scratch; save(folder) keeps whole models",
         )
-    write_folder(Path(folder), adapter_files(adapter, base), kind="adapter")
+    validate_destination(Path(folder), KIND, "saved adapter")
+    write_folder(Path(folder), adapter_files(adapter, base), kind=KIND)
 
 
 def load_adapter(base: Decoder, folder: str | Path) -> Adapter:

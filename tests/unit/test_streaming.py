@@ -102,6 +102,18 @@ def test_save_and_load_go_on_with_the_same_forecast(decoder, tmp_path):
     assert again.predict()["0.1"].min() >= 0
 
 
+def test_save_replaces_an_earlier_stream_and_nothing_else(decoder, tmp_path):
+    stream = StreamingForecaster(decoder).start(frame_of(noise(40)))
+    stream.save(tmp_path / "stream")
+    stream.update(1.0).save(tmp_path / "stream")
+    assert len(StreamingForecaster.load(tmp_path / "stream").streams_[0].held) == 41
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "letter.txt").write_text("dear reader")
+    with pytest.raises(OptionError):
+        stream.save(tmp_path / "letters")
+    assert (tmp_path / "letters" / "letter.txt").read_text() == "dear reader"
+
+
 def test_errors_have_their_codes_and_read_nothing(small_decoder, decoder):
     stream = StreamingForecaster(decoder)
     with pytest.raises(NotFittedError):

@@ -15,7 +15,7 @@ from tsar import __version__
 from tsar.benchmark.picture import draw_relative_scores
 from tsar.benchmark.scores import bootstrap_interval, geometric_mean, skill_score, win_rate
 from tsar.errors import OptionError
-from tsar.storage import MANIFEST, read_manifest, write_folder
+from tsar.storage import validate_destination, write_folder
 from tsar.types import FloatArray, PathLike
 
 if TYPE_CHECKING:
@@ -191,12 +191,7 @@ def validate_output(folder: Path) -> None:
     OptionError
         ``option.invalid``.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / MANIFEST).is_file() or read_manifest(folder).get("kind") != KIND:
-        raise OptionError(
-            f"{folder} is there already and no benchmark result.", code="option.invalid", hint="Give a new folder."
-        )
+    validate_destination(folder, KIND, "benchmark result")
 
 
 def figure_size(relative: pd.DataFrame) -> tuple[float, float]:

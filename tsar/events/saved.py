@@ -18,17 +18,14 @@ from tsar.events.forecaster import EventForecaster
 from tsar.events.network import EventConfig
 from tsar.events.networks import build_networks
 from tsar.events.sequences import EventSequences
-from tsar.storage import MANIFEST, read_folder, read_manifest, write_folder
+from tsar.storage import read_folder, validate_destination, write_folder
 
 KIND = "event_forecaster"
 
 
 def save_events(forecaster: EventForecaster, folder: Path) -> None:
     """Write a fitted event forecaster; see `EventForecaster.save`."""
-    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    if not is_free and not ((folder / MANIFEST).is_file() and read_manifest(folder).get("kind") == KIND):
-        text = f"{folder} is there already and no saved event forecaster."
-        raise OptionError(text, code="option.invalid", hint="Give a new folder.")
+    validate_destination(folder, KIND, "saved event forecaster")
     history = forecaster.history_
     origin = history.origin
     learned = {

@@ -18,12 +18,13 @@ from tsar.frame import Panel, make_forecast_frame, normalize_frame, panel_from_b
 from tsar.freq import season_length
 from tsar.hub import load_model, release_files
 from tsar.model.decoder import Decoder
-from tsar.storage import read_folder, write_folder
+from tsar.storage import read_folder, validate_destination, write_folder
 from tsar.types import FloatArray
 from tsar.unfitted import NotFittedError
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MODEL_FOLDER = "model"
+KIND = "stream"
 _OPTIONS = ("prediction_length", "quantile_levels", "freq", "id_column", "timestamp_column", "target", "non_negative")
 
 
@@ -79,6 +80,16 @@ class StreamingForecaster:
     def start(self, df: Any) -> StreamingForecaster:
         """Read the history of every item; what was read before is forgotten.
 
+        Parameters
+        ----------
+        df
+            Long frame (pandas, polars or pyarrow): one row per item and stamp; missing values are read as missing.
+
+        Returns
+        -------
+        StreamingForecaster
+            itself
+
         Raises
         ------
         FrameError, FrequencyError
@@ -86,6 +97,7 @@ class StreamingForecaster:
         ModelError
             ``model.wrong_task`` for a model whose tokens cannot be continued: one that fills gaps, or looks for the
             period of the whole window.
+            ``model.unknown_name`` for a name that is neither shipped nor a folder.
         OptionError
             ``option.invalid``, ``option.quantile_level``.
         """
@@ -123,7 +135,13 @@ class StreamingForecaster:
         ----------
         new
             A long frame with the columns of `start`, of some or all items; periods that are skipped count as missing.
-            Or a number, the next value of the only item; or a mapping from ids to numbers, the next value of each.
+            Or a number, the next value of the only item; or a mapping from ids to numbers, the next value of each. NaN
+            is missing.
+
+        Returns
+        -------
+        StreamingForecaster
+            itself
 
         Raises
         ------
@@ -131,7 +149,8 @@ class StreamingForecaster:
             ``forecaster.not_fitted`` before `start`.
         FrameError, FrequencyError
             For a frame that cannot be used; ``stream.unknown_item`` for an item that was not there at `start`,
-            ``stream.not_new`` for a stamp that is not after those already read. Nothing has been read then.
+            ``stream.not_new`` for a stamp that is not after those already read, ``frame.infinite_target`` for an
+            infinite number. Nothing has been read then.
         OptionError
             ``option.invalid`` for a bare number where there are several items.
         """
@@ -181,7 +200,25 @@ class StreamingForecaster:
         return pairs
 
     def predict(self, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None) -> Any:
-        """Forecast what follows the values read so far; the frame of `Forecaster.predict`, nothing is remembered."""
+        """Forecast what follows the values read so far; nothing is remembered.
+
+        Parameters
+        ----------
+        prediction_length, quantile_levels
+            Instead of those of the constructor, for this call.
+
+        Returns
+        -------
+        frame of the kind that came in
+            As `Forecaster.predict`.
+
+        Raises
+        ------
+        NotFittedError
+            ``forecaster.not_fitted`` before `start`.
+        OptionError
+            ``option.prediction_length``, ``option.quantile_level``.
+        """
         self._require_start()
         levels = validate_levels(self.quantile_levels if quantile_levels is None else quantile_levels)
         horizon = self._horizon(prediction_length)
@@ -194,19 +231,42 @@ class StreamingForecaster:
         )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
-        """Write options, weights and what is held of every series into `folder`, as one whole step."""
+        """Write options, weights and what is held of every series, as one whole step.
+
+        Parameters
+        ----------
+        folder
+            A new folder, or one where a stream was saved before, which is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            ``forecaster.not_fitted`` before `start`.
+        OptionError
+            ``option.invalid`` for a folder that holds anything else.
+        """
         self._require_start()
+        validate_destination(Path(folder), KIND, "saved stream")
         options = {name: getattr(self, name) for name in _OPTIONS}
         options["quantile_levels"] = [float(level) for level in self.quantile_levels]
         files = {"options.json": json.dumps(options, indent=1).encode()}
         files |= {f"{MODEL_FOLDER}/{name}": content for name, content in release_files(self.model).items()}
         files["held.bin"] = panel_to_bytes(self._held_panel())
         files["state.json"] = json.dumps({"never_negative": self.never_negative_}).encode()
-        write_folder(Path(folder), files, kind="stream")
+        write_folder(Path(folder), files, kind=KIND)
 
     @classmethod
     def load(cls, folder: str | Path) -> StreamingForecaster:
         """Read a stream that `save` wrote and go on; what is held is read anew, forecasts are the same up to rounding.
+
+        Parameters
+        ----------
+        folder
+            Where it was saved.
+
+        Returns
+        -------
+        StreamingForecaster
 
         Raises
         ------
