@@ -25,6 +25,10 @@ def load_model(model: str | Path | Decoder, device: str | torch.device = "cpu") 
     device
         Where to put the weights. Releases are kept in memory per folder and device, so that a second call is free.
 
+    Returns
+    -------
+    Decoder
+
     Raises
     ------
     ModelError
