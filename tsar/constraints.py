@@ -29,7 +29,9 @@ HOURS_A_WEEK = 168
 class Constraints:
     """What forecasts must obey.
 
-    Attributes
+    Nothing is checked here: `Forecaster` does so when it is used.
+
+    Parameters
     ----------
     lower, upper
         Bounds: a number for all items, a mapping of item ids to numbers (items not in it have none), or the name of a
@@ -42,7 +44,12 @@ class Constraints:
         Weekdays, 0 (Monday) to 6, on which it is.
     closed
         ``"auto"``: also the hours of the week (weekdays, for daily and coarser data) in which an item's history was
-        never anything but zero, at least `TIMES_SEEN` times.
+        never anything but zero, at least four times (`TIMES_SEEN`).
+
+    Examples
+    --------
+    >>> from tsar import Constraints, Forecaster
+    >>> forecaster = Forecaster(constraints=Constraints(lower=0, upper="capacity", integer="auto"))
     """
 
     lower: float | str | Mapping[Any, float] | None = None
@@ -53,7 +60,13 @@ class Constraints:
     closed: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it: mappings become lists of pairs, so that ids keep their type."""
+        """Return the fields as JSON can hold them.
+
+        Returns
+        -------
+        dict
+            Field names and values; mappings become lists of pairs, so that ids keep their type.
+        """
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {
             name: [list(pair) for pair in value.items()] if isinstance(value, Mapping) else value

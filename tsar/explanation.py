@@ -48,13 +48,15 @@ def explain(
     ----------
     forecaster
         A `Forecaster`, fitted unless `df` is given.
-    df, prediction_length, future_df
+    df
         As in `Forecaster.predict`.
     segments
         How many parts of about equal length the context is cut into, or ``"season"``: one season each, up to 24, what
         is older together.
     blocks
         How many runs of steps the horizon is cut into; effects are means over a run.
+    prediction_length, future_df
+        As in `Forecaster.predict`.
 
     Returns
     -------

@@ -20,9 +20,9 @@ LARGEST = np.finfo(np.float64).max
 
 @dataclass(frozen=True)
 class Forecast:
-    """Quantiles of every item and step.
+    """Quantiles of every item and step, as `Forecaster.predict_quantiles` gives them.
 
-    Attributes
+    Parameters
     ----------
     quantiles
         (I, F, Q) in data units; NaN for items of which nothing was observed. Never crossing.
@@ -55,7 +55,17 @@ class Forecast:
         return self.at([0.5])[..., 0]
 
     def at(self, levels: Sequence[float]) -> Array:
-        """Return the quantiles (I, F, len(levels)) at any levels in (0, 1).
+        """Return the quantiles at any levels.
+
+        Parameters
+        ----------
+        levels
+            Distinct numbers in (0, 1), in any order.
+
+        Returns
+        -------
+        ndarray
+            (I, F, len(levels)) in data units; NaN for items of which nothing was observed.
 
         Notes
         -----
@@ -107,6 +117,11 @@ class Forecast:
             (I,) ids that the draws of each item depend on; None: its place.
         random_state
             Whole number; None counts as 0.
+
+        Returns
+        -------
+        ndarray
+            (I, S, F) in data units; NaN for items of which nothing was observed.
 
         Raises
         ------

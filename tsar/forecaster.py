@@ -37,7 +37,7 @@ from tsar.model.decoder import Decoder
 from tsar.options import covariate_columns, validate_count, validate_horizon, validate_options
 from tsar.refining.history import zero_bound
 from tsar.saved import load_forecaster, save_forecaster
-from tsar.tuning import load_adapter, save_adapter, tune
+from tsar.tuning import adapt_inference, load_adapter, save_adapter, tune_forecaster
 from tsar.unfitted import NotFittedError
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -238,7 +238,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             self.__dict__.pop(learned, None)
         if self.mode != "zero_shot":
             grid = panel.freq or panel.grid.step
-            self._tune(panel, None if validation is None else self._panel(validation, grid))
+            tuned = tune_forecaster(self, panel, None if validation is None else self._panel(validation, grid))
+            self._use(tuned.decoder, tuned.adapter)
+            self.fine_tune_report_ = tuned.report
         self.remember(panel, bounds)
         self.channel_adapter_ = fit_channels(
             self._inference, panel, self.gap + self._horizon(panel, None), self._num_targets(), self.channel_adapter,
@@ -315,7 +317,18 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         neighbours: int = 0,
         adapt_steps: int = 0,
     ) -> Forecast:
-        """Forecast as numbers: a `Forecast` of the ascending levels; parameters and errors as in `predict`."""
+        """Forecast as numbers.
+
+        Parameters
+        ----------
+        df, future_df, prediction_length, quantile_levels, constraints, examples, neighbours, adapt_steps
+            As in `predict`.
+
+        Returns
+        -------
+        Forecast
+            Of the ascending levels, (I, F, Q) in data units; items in the order given. Errors are those of `predict`.
+        """
         levels = sorted(self._levels(quantile_levels))
         _, forecast = self._distribution(
             df, prediction_length, future_df, constraints, examples, neighbours, adapt_steps
@@ -335,12 +348,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        df, future_df, prediction_length, constraints
+        df
             As in `predict`.
         num_samples
             S paths per item. At every step they are the quantiles of the forecast at ``(s + 0.5) / S``, so that the
             bands of `predict` are theirs; which values make a path says `tsar.samples`, from the backtest if there was
             a calibration. The paths of an item depend on its id and `random_state`, not on other items.
+        future_df, prediction_length, constraints
+            As in `predict`.
 
         Returns
         -------
@@ -376,7 +391,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, folder: str | Path) -> Forecaster:
-        """Read a forecaster that `save` wrote; it forecasts the same numbers, bit for bit on the same machine.
+        """Return the forecaster that was saved in `folder`; its numbers are the same, bit for bit on the same machine.
 
         Raises
         ------
@@ -387,18 +402,20 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return forecaster
 
     def save_adapter(self, folder: str | Path) -> None:
-        """Write what fine-tuning changed, without the model: kilobytes for ``"lora"`` and ``"prompt"``.
+        """Write what fine-tuning changed into `folder`, without the model: kilobytes for ``"lora"`` and ``"prompt"``.
 
         Raises
         ------
         NotFittedError
             ``forecaster.not_fitted`` if there is nothing to write: not fitted, released weights kept, or
             ``"from_scratch"``, which `save` keeps.
+        OptionError
+            ``option.invalid`` for a folder that holds anything but an adapter.
         """
         save_adapter(getattr(self, "adapter_", None), self.released_decoder(), folder)
 
     def load_adapter(self, folder: str | Path) -> Forecaster:
-        """Put an adapter that `save_adapter` wrote on the model, which must be the one that it was trained on.
+        """Return this forecaster with the adapter in `folder` on its model, the one that the adapter was trained on.
 
         Raises
         ------
@@ -413,13 +430,19 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self
 
     def released_decoder(self) -> Decoder:
-        """Return the model as it was before any fine-tuning."""
+        """Return the model as it was before any fine-tuning.
+
+        Raises
+        ------
+        ModelError, ReleaseError, OptionError
+            As of `tsar.load_model`, and ``device.unavailable``.
+        """
         return load_model(self.model, resolve_device(self.device))
 
     def remember(self, panel: Panel, bounds: dict[str, npt.NDArray[np.float64]]) -> None:
-        """Take a panel as the history to forecast from, and learn the effect of its covariates (quicker than to keep).
+        """Take `panel` as the history to forecast from, and learn the effect of its covariates (quicker than to keep).
 
-        `bounds` are those of the constraints that are columns, their last values (I,).
+        `bounds` are those of the constraints that are columns, their last values (I,); both as `fit` makes them.
         """
         self.panel_, self.bound_columns_ = panel, bounds
         self.n_features_in_ = 1
@@ -437,7 +460,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         horizon = self.gap + self._horizon(panel, prediction_length)
         future = self._future(panel, future_df, horizon)
         shown = None if examples is None else self._panel(examples)
-        adapted = self._adapted(inference.at(panel.freq), panel, horizon, adapt_steps)
+        steps = validate_count("adapt_steps", adapt_steps, least=0)
+        adapted = adapt_inference(inference.at(panel.freq), panel, horizon, steps, self.random_state)
         quantiles = forecast_channels(  # -> windows -> tokens -> model -> distribution
             adapted, panel, horizon, self._num_targets(), self.channel_adapter, examples=shown, neighbours=neighbours,
             adapter=getattr(self, "channel_adapter_", None), seed=self.random_state or 0,
@@ -474,30 +498,6 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             downsample=self.downsample if isinstance(self.downsample, str) else min(int(self.downsample), _LONGEST),
             follow_period=bool(self.follow_period), ensemble=self.ensemble,
         )  # fmt: skip
-
-    def _adapted(self, inference: Inference, panel: Panel, horizon: int, steps: int) -> Inference:
-        if validate_count("adapt_steps", steps, least=0) == 0:
-            return inference
-        from tsar.training.adapt import adapt
-
-        model = adapt(
-            inference.model, panel.values, panel.offsets, steps=steps, prediction_length=horizon,
-            context_length=max(inference.context_lengths), seed=self.random_state or 0,
-        )  # fmt: skip
-        return replace(inference, model=model)
-
-    def _tune(self, panel: Panel, validation: Panel | None) -> None:
-        from tsar.training.tune_config import FineTuneConfig
-
-        base = self.released_decoder().at_frequency(panel.freq)
-        tuned = tune(
-            base, panel, validation, mode=self.mode, config=FineTuneConfig.of(self.fine_tune),
-            prediction_length=self._horizon(panel, None), season_length=season_length(panel.freq),
-            context_lengths=list(self._contexts(base)), symmetrize=self.symmetrize, non_negative=self.non_negative,
-            random_state=self.random_state,
-        )  # fmt: skip
-        self._use(tuned.decoder, tuned.adapter)
-        self.fine_tune_report_ = tuned.report
 
     def _use(self, decoder: Decoder, adapter: Adapter | None) -> None:
         self.model_, self.adapter_ = decoder, adapter

@@ -26,6 +26,10 @@ def load_model(model: str | Path | Decoder, device: str | torch.device = "cpu") 
         Where to put the weights. Releases are kept in memory per folder, manifest and device, so that a second call is
         free, and a folder that was replaced is read anew.
 
+    Returns
+    -------
+    Decoder
+
     Raises
     ------
     ModelError

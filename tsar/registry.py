@@ -47,7 +47,13 @@ def _folders() -> dict[str, Path]:
 
 
 def list_models() -> list[ReleaseInfo]:
-    """Return the releases that ship with this installation, by name."""
+    """Return the releases that ship with this installation; nothing is loaded.
+
+    Returns
+    -------
+    list of ReleaseInfo
+        By name: ``name``, ``path``, ``parameters``, ``summary``, and ``task`` (``"forecast"`` or ``"infill"``).
+    """
     return [_describe(name, path) for name, path in sorted(_folders().items())]
 
 

@@ -149,12 +149,23 @@ def is_replaceable(folder: Path, kind: str) -> bool:
 
 
 def validate_destination(folder: Path, kind: str, what: str) -> None:
-    """Refuse to replace anything but an earlier folder of the same kind; `what` says to people what that is.
+    """Refuse a folder that `write_folder` would replace, unless it is empty or of the same kind.
+
+    Parameters
+    ----------
+    folder
+        Where something is about to be written.
+    kind
+        The fact of this name in the manifest of what may be replaced.
+    what
+        What that is called in the message.
 
     Raises
     ------
     OptionError
         ``option.invalid``.
+    ReleaseError
+        As `read_manifest`, for a folder whose manifest is damaged.
     """
     if not is_replaceable(folder, kind):
         text = f"{folder} is there already and no {what}."

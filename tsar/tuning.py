@@ -13,6 +13,8 @@ import numpy as np
 from tsar.decode.panel import decode_panel
 from tsar.errors import FrameError, OptionError, warn
 from tsar.frame import Panel
+from tsar.freq import season_length
+from tsar.inference import Inference
 from tsar.model.adapter import Adapter, adapter_files, read_adapter
 from tsar.model.decoder import Decoder
 from tsar.refining.history import zero_bound
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
     from tsar.training.finetune import FineTuned
     from tsar.training.tune_config import FineTuneConfig
 
+KIND = "adapter"
 WINDOWS_WANTED = 64
 MOST_WINDOWS = 128
 MOST_HELD_BACK = 0.2
 """Share of a series that may be held back for validation, except that one horizon always is if enough is left."""
 
-ADAPTER_KIND = "adapter"
 _LEAST_LEFT = 8  # points of a series that must be left to train on when its end is held back
 
 
@@ -71,6 +73,34 @@ class HeldBack:
 
 def _counts(units: FloatArray, actual: FloatArray) -> Any:
     return np.isfinite(units) & (units > 0) & np.isfinite(actual).any(1)
+
+
+def tune_forecaster(forecaster: Any, panel: Panel, validation: Panel | None) -> FineTuned:
+    """Train a copy of a forecaster's model on a panel, as its options say; see `tune`."""
+    from tsar.training.tune_config import FineTuneConfig
+
+    base = forecaster.released_decoder().at_frequency(panel.freq)
+    return tune(
+        base, panel, validation, mode=forecaster.mode, config=FineTuneConfig.of(forecaster.fine_tune),
+        prediction_length=forecaster._horizon(panel, None), season_length=season_length(panel.freq),
+        context_lengths=list(forecaster._contexts(base)), symmetrize=forecaster.symmetrize,
+        non_negative=forecaster.non_negative, random_state=forecaster.random_state,
+    )  # fmt: skip
+
+
+def adapt_inference(
+    inference: Inference, panel: Panel, prediction_length: int, steps: int, random_state: int | None
+) -> Inference:
+    """Return the inference with a copy of its model that took `steps` on a panel; the same one for 0 steps."""
+    if steps == 0:
+        return inference
+    from tsar.training.adapt import adapt
+
+    model = adapt(
+        inference.model, panel.values, panel.offsets, steps=steps, prediction_length=prediction_length,
+        context_length=max(inference.context_lengths), seed=random_state or 0,
+    )  # fmt: skip
+    return replace(inference, model=model)
 
 
 def tune(
@@ -254,7 +284,7 @@ def save_adapter(adapter: Adapter | None, base: Decoder, folder: str | Path) -> 
         ``forecaster.not_fitted`` if there is none: nothing was tuned, or the tuned weights were not better, or all
         weights are new (``from_scratch``).
     OptionError
-        ``option.invalid`` if the folder holds anything but an earlier adapter.
+        ``option.invalid`` for a folder that holds anything but an adapter.
     """
     if adapter is None:
         raise NotFittedError(
@@ -262,8 +292,8 @@ def save_adapter(adapter: Adapter | None, base: Decoder, folder: str | Path) -> 
             code="forecaster.not_fitted",
             hint="Fit with a mode other than zero_shot and from_scratch; save(folder) keeps whole models",
         )
-    validate_destination(Path(folder), ADAPTER_KIND, "saved adapter")
-    write_folder(Path(folder), adapter_files(adapter, base), kind=ADAPTER_KIND)
+    validate_destination(Path(folder), KIND, "saved adapter")
+    write_folder(Path(folder), adapter_files(adapter, base), kind=KIND)
 
 
 def load_adapter(base: Decoder, folder: str | Path) -> Adapter:

@@ -138,12 +138,20 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             Stamp up to which events were recorded; the silence after the last event of each item is then learned from.
             None: not known, and rates come out a little high where sequences are short.
 
+        Returns
+        -------
+        EventForecaster
+            itself
+
         Raises
         ------
         FrameError
-            ``event.null_type``, ``event.too_few``, and those of ids and stamps.
+            ``event.null_type``, ``event.too_few``, with `model` ``event.too_many_types``, and those of ids and stamps.
         OptionError
-            ``option.invalid``.
+            ``option.invalid`` for an option, or for an `end` that is before an event or no stamp.
+        ModelError, ReleaseError
+            With `model`: ``model.unknown_name``, ``release.missing_file``, ``release.bad_hash``,
+            ``release.bad_manifest``.
         """
         self._validate_options()
         sequences = self._read(df)
@@ -207,7 +215,8 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         FrameError
             ``event.unknown_type``, and as `fit`.
         OptionError
-            ``option.invalid``, ``option.quantile_level``.
+            ``option.invalid`` unless either `horizon` or `num_events` is given, and for values that are not allowed;
+            ``option.quantile_level``.
         """
         levels = validate_levels(self.quantile_levels)
         rows = []
@@ -300,10 +309,22 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         return pd.concat(parts, ignore_index=True)
 
     def score(self, df: Any, y: None = None) -> float:
-        """Return the mean log-likelihood of an event given those before it in `df`, in nats; higher is better.
+        """Measure how likely events were, given those before them.
 
-        Time is in seconds, or in the unit of the stamps where they are numbers. Each event is judged with at least half
-        a window of history, if there is one.
+        Each event is judged with at least half a window of history, if there is one.
+
+        Parameters
+        ----------
+        df
+            Long frame of events, as in `fit`.
+        y
+            Not used.
+
+        Returns
+        -------
+        float
+            Mean log-likelihood of an event, in nats; higher is better. Time is in seconds, or in the unit of the stamps
+            where they are numbers.
 
         Raises
         ------
@@ -315,7 +336,23 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         return self.score_sequences(sequences)
 
     def score_sequences(self, sequences: EventSequences) -> float:
-        """`score` of events that have been read; ``event.too_few`` if no item has two."""
+        """Measure how likely events were that have been read already, as `score` does.
+
+        Parameters
+        ----------
+        sequences
+            The events.
+
+        Returns
+        -------
+        float
+            Mean log-likelihood of an event, in nats.
+
+        Raises
+        ------
+        FrameError
+            ``event.too_few`` if no item has two events.
+        """
         require_events(sequences, 2)
         half = max(self.config_.context_length // 2, 1)
         total, number = 0.0, 0
@@ -334,6 +371,11 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
     def save(self, folder: PathLike) -> None:
         """Write options, weights and history into a folder, as one whole step.
 
+        Parameters
+        ----------
+        folder
+            A new folder, or one where an event forecaster was saved before, which is replaced.
+
         Raises
         ------
         NotFittedError
@@ -350,6 +392,15 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
     @classmethod
     def load(cls, folder: PathLike) -> EventForecaster:
         """Read what `save` wrote; answers are those of the saved one.
+
+        Parameters
+        ----------
+        folder
+            Where it was saved.
+
+        Returns
+        -------
+        EventForecaster
 
         Raises
         ------

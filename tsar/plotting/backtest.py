@@ -22,7 +22,7 @@ def plot_coverage(results: BacktestResult | dict[str, BacktestResult], *, ax: Ax
     Parameters
     ----------
     results
-        A backtest, or several by name, raw and calibrated for example.
+        A backtest, or several by name, raw and calibrated for example. Actual values that are missing do not count.
     ax
         Where to draw; None: a new figure.
 

@@ -186,10 +186,15 @@ class TimeSeriesClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[m
         y
             (n,) classes.
 
+        Returns
+        -------
+        TimeSeriesClassifier
+            itself
+
         Raises
         ------
         OptionError
-            ``option.invalid`` for an unknown head, a bad length, or series of differing channels.
+            ``option.invalid`` for an unknown head, a bad length, a single class, or series of differing channels.
         ValueError
             As scikit-learn, for arrays and classes it refuses.
         """
@@ -203,21 +208,80 @@ class TimeSeriesClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[m
         return self
 
     def predict(self, X: Any) -> Any:
-        """Return the class (n,) of each series."""
+        """Say the class of each series.
+
+        Parameters
+        ----------
+        X
+            (n, L), (n, C, L), or a list of arrays; NaN is missing.
+
+        Returns
+        -------
+        ndarray
+            (n,) of `classes_`.
+
+        Raises
+        ------
+        NotFittedError
+            scikit-learn's, before `fit`.
+        OptionError
+            ``option.invalid`` for series with other channels than those given to `fit`.
+        ValueError
+            As scikit-learn, for arrays it refuses.
+        """
         check_is_fitted(self)
         series, _ = self._read(X, reset=False)
         return self.classes_[self.head_.predict(self._features(series))]
 
     def decision_function(self, X: Any) -> Any:
-        """Return how far each series is on the side of each class: (n, classes), or (n,) for two classes."""
+        """Say how far each series is on the side of each class.
+
+        Parameters
+        ----------
+        X
+            (n, L), (n, C, L), or a list of arrays; NaN is missing.
+
+        Returns
+        -------
+        ndarray
+            (n, classes), or (n,) for two classes: positive for the second.
+
+        Raises
+        ------
+        NotFittedError
+            scikit-learn's, before `fit`.
+        OptionError
+            ``option.invalid`` for series with other channels than those given to `fit`.
+        ValueError
+            As scikit-learn, for arrays it refuses.
+        """
         check_is_fitted(self)
         series, _ = self._read(X, reset=False)
         return self.head_.decision_function(self._features(series))
 
     def predict_proba(self, X: Any) -> Any:
-        """Return probabilities (n, classes); with ``head="logistic"`` fitted ones, else a softmax of the distances.
+        """Give probabilities: with ``head="logistic"`` fitted ones, else a softmax of the distances.
 
         Only those of the logistic head are meant to be read as probabilities.
+
+        Parameters
+        ----------
+        X
+            (n, L), (n, C, L), or a list of arrays; NaN is missing.
+
+        Returns
+        -------
+        ndarray
+            (n, classes), rows add up to 1.
+
+        Raises
+        ------
+        NotFittedError
+            scikit-learn's, before `fit`.
+        OptionError
+            ``option.invalid`` for series with other channels than those given to `fit`.
+        ValueError
+            As scikit-learn, for arrays it refuses.
         """
         check_is_fitted(self)
         series, _ = self._read(X, reset=False)
@@ -243,10 +307,16 @@ class TimeSeriesClassifier(ClassifierMixin, _SeriesEstimator):  # type: ignore[m
 
 
 class TimeSeriesRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[misc]
-    """Estimate a number that belongs to a whole series.
+    """Estimate a number that belongs to a whole series; input as in `TimeSeriesClassifier`.
 
-    Parameters and input as in `TimeSeriesClassifier`; the only head is ``"ridge"``, its penalty chosen by
-    leave-one-out.
+    Parameters
+    ----------
+    model
+        As in `TimeSeriesClassifier`.
+    head
+        ``"ridge"``, the only one: a linear regression, its penalty chosen by leave-one-out.
+    length, device
+        As in `TimeSeriesClassifier`.
 
     Attributes
     ----------
@@ -257,7 +327,27 @@ class TimeSeriesRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[mis
     HEADS = ("ridge",)
 
     def fit(self, X: Any, y: Any) -> TimeSeriesRegressor:
-        """Embed the series and fit the head on the numbers `y` (n,); errors as in `TimeSeriesClassifier.fit`."""
+        """Embed the series and fit the head.
+
+        Parameters
+        ----------
+        X
+            (n, L), (n, C, L), or a list of arrays; NaN is missing.
+        y
+            (n,) numbers.
+
+        Returns
+        -------
+        TimeSeriesRegressor
+            itself
+
+        Raises
+        ------
+        OptionError
+            ``option.invalid`` for an unknown head, a bad length, or series of differing channels.
+        ValueError
+            As scikit-learn, for arrays it refuses.
+        """
         self._validate_head()
         series, y = self._read(X, y, reset=True)
         y = np.asarray(y, dtype=np.float64)
@@ -267,7 +357,27 @@ class TimeSeriesRegressor(RegressorMixin, _SeriesEstimator):  # type: ignore[mis
         return self
 
     def predict(self, X: Any) -> Any:
-        """Return the estimate (n,) for each series."""
+        """Estimate the number of each series.
+
+        Parameters
+        ----------
+        X
+            (n, L), (n, C, L), or a list of arrays; NaN is missing.
+
+        Returns
+        -------
+        ndarray
+            (n,) in the unit of `y`.
+
+        Raises
+        ------
+        NotFittedError
+            scikit-learn's, before `fit`.
+        OptionError
+            ``option.invalid`` for series with other channels than those given to `fit`.
+        ValueError
+            As scikit-learn, for arrays it refuses.
+        """
         check_is_fitted(self)
         series, _ = self._read(X, reset=False)
         return self.level_ + self.unit_ * self.head_.predict(self._features(series))

@@ -80,6 +80,16 @@ class StreamingForecaster:
     def start(self, df: Any) -> StreamingForecaster:
         """Read the history of every item; what was read before is forgotten.
 
+        Parameters
+        ----------
+        df
+            Long frame (pandas, polars or pyarrow): one row per item and stamp; missing values are read as missing.
+
+        Returns
+        -------
+        StreamingForecaster
+            itself
+
         Raises
         ------
         FrameError, FrequencyError
@@ -87,6 +97,7 @@ class StreamingForecaster:
         ModelError
             ``model.wrong_task`` for a model whose tokens cannot be continued: one that fills gaps, or looks for the
             period of the whole window.
+            ``model.unknown_name`` for a name that is neither shipped nor a folder.
         OptionError
             ``option.invalid``, ``option.quantile_level``.
         """
@@ -124,7 +135,13 @@ class StreamingForecaster:
         ----------
         new
             A long frame with the columns of `start`, of some or all items; periods that are skipped count as missing.
-            Or a number, the next value of the only item; or a mapping from ids to numbers, the next value of each.
+            Or a number, the next value of the only item; or a mapping from ids to numbers, the next value of each. NaN
+            is missing.
+
+        Returns
+        -------
+        StreamingForecaster
+            itself
 
         Raises
         ------
@@ -132,7 +149,8 @@ class StreamingForecaster:
             ``forecaster.not_fitted`` before `start`.
         FrameError, FrequencyError
             For a frame that cannot be used; ``stream.unknown_item`` for an item that was not there at `start`,
-            ``stream.not_new`` for a stamp that is not after those already read. Nothing has been read then.
+            ``stream.not_new`` for a stamp that is not after those already read, ``frame.infinite_target`` for an
+            infinite number. Nothing has been read then.
         OptionError
             ``option.invalid`` for a bare number where there are several items.
         """
@@ -182,7 +200,25 @@ class StreamingForecaster:
         return pairs
 
     def predict(self, *, prediction_length: int | None = None, quantile_levels: Sequence[float] | None = None) -> Any:
-        """Forecast what follows the values read so far; the frame of `Forecaster.predict`, nothing is remembered."""
+        """Forecast what follows the values read so far; nothing is remembered.
+
+        Parameters
+        ----------
+        prediction_length, quantile_levels
+            Instead of those of the constructor, for this call.
+
+        Returns
+        -------
+        frame of the kind that came in
+            As `Forecaster.predict`.
+
+        Raises
+        ------
+        NotFittedError
+            ``forecaster.not_fitted`` before `start`.
+        OptionError
+            ``option.prediction_length``, ``option.quantile_level``.
+        """
         self._require_start()
         levels = validate_levels(self.quantile_levels if quantile_levels is None else quantile_levels)
         horizon = self._horizon(prediction_length)
@@ -195,14 +231,19 @@ class StreamingForecaster:
         )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
-        """Write options, weights and what is held of every series into `folder`, as one whole step.
+        """Write options, weights and what is held of every series, as one whole step.
+
+        Parameters
+        ----------
+        folder
+            A new folder, or one where a stream was saved before, which is replaced.
 
         Raises
         ------
         NotFittedError
             ``forecaster.not_fitted`` before `start`.
         OptionError
-            ``option.invalid`` if the folder holds anything but an earlier stream.
+            ``option.invalid`` for a folder that holds anything else.
         """
         self._require_start()
         validate_destination(Path(folder), KIND, "saved stream")
@@ -217,6 +258,15 @@ class StreamingForecaster:
     @classmethod
     def load(cls, folder: str | Path) -> StreamingForecaster:
         """Read a stream that `save` wrote and go on; what is held is read anew, forecasts are the same up to rounding.
+
+        Parameters
+        ----------
+        folder
+            Where it was saved.
+
+        Returns
+        -------
+        StreamingForecaster
 
         Raises
         ------

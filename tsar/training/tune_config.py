@@ -20,7 +20,7 @@ RATES: Mapping[str, float] = {
 class FineTuneConfig:
     """How `Forecaster.fit` trains; the defaults are meant to be left alone.
 
-    Attributes
+    Parameters
     ----------
     learning_rate
         Peak rate; None: that of the mode in `RATES`.
@@ -93,7 +93,16 @@ class FineTuneConfig:
 
     @classmethod
     def of(cls, given: Any) -> FineTuneConfig:
-        """Return the config for the argument ``fine_tune``: None, a mapping or a config.
+        """Return the config for the argument ``fine_tune``.
+
+        Parameters
+        ----------
+        given
+            None for the defaults, a mapping of the fields, or a config.
+
+        Returns
+        -------
+        FineTuneConfig
 
         Raises
         ------
