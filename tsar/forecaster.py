@@ -537,18 +537,19 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         wanted = normalize_constraints(self.constraints if constraints is None else constraints)
         if wanted is None:
             return forecast
-        is_known = df is None and constraints is None
-        columns = self.bound_columns_ if is_known else self._bound_columns(df, wanted)
+        columns = self.bound_columns_ if df is None else self._bound_columns(df, wanted)
+        unread = [name for name in wanted.columns if name not in columns]
+        if unread:
+            text = f"The column {unread[0]!r}, a bound, was not in the constraints when this forecaster was fitted."
+            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df) again, or predict(df).")
         bounds = resolve_bounds(wanted, panel, forecast.quantiles.shape[1], columns, gap=self.gap)
         return replace(forecast, bounds=bounds)
 
     def _bound_columns(self, df: Any, constraints: Any) -> dict[str, npt.NDArray[np.float64]]:
-        names = target_names(self.target)
         columns = read_bound_columns(
-            normalize_constraints(constraints), df, id_column=self.id_column, timestamp_column=self.timestamp_column,
-            target=names[0],
-        )  # fmt: skip
-        return {name: values.repeat(len(names)) for name, values in columns.items()}
+            normalize_constraints(constraints), df, id_column=self.id_column, timestamp_column=self.timestamp_column
+        )
+        return {name: values.repeat(self._num_targets()) for name, values in columns.items()}
 
     def _lower_bound(self, panel: Panel) -> npt.NDArray[np.float64] | None:
         if isinstance(self.non_negative, str):
