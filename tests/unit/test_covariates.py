@@ -13,6 +13,7 @@ from tsar import Forecaster
 from tsar.covariates.regression import Rows, fit_ridge
 from tsar.covariates.surprise import find_leads, shift_by_lead
 from tsar.errors import CovariateError, OptionError, TsarWarning
+from tsar.frame import calendar_columns
 
 HORIZON = 12
 SIZE = 420
@@ -264,6 +265,31 @@ def test_calendar_columns_of_days_and_months() -> None:
         assert len(fitted.predict()) == HORIZON
     with pytest.raises(OptionError, match="integers"):
         make_forecaster(calendar=True).fit(frame.assign(timestamp=np.arange(150)))
+
+
+@pytest.mark.parametrize(
+    ("freq", "first_stamp", "days"),
+    [
+        ("MS", "2019-02-01", [28, 31]),
+        ("BME", "2019-02-28", [28, 31]),
+        ("2MS", "2019-02-01", [59, 61]),  # February and March
+        ("2ME", "2019-02-28", [59, 61]),  # January and February
+        ("QE-JAN", "2019-01-31", [92, 89]),  # November to January, February to April
+        ("QS-NOV", "2019-11-01", [92, 90]),
+        ("YS-APR", "2019-04-01", [366, 365]),  # with 29 February 2020
+        ("YE-MAR", "2019-03-31", [365, 366]),
+    ],
+)
+def test_a_calendar_counts_the_period_that_a_stamp_starts_or_ends(freq: str, first_stamp: str, days: list[int]) -> None:
+    stamps = pd.date_range(first_stamp, periods=2, freq=freq)
+    names, values = calendar_columns(stamps, freq, calendar=True, holidays=None)
+    assert names == ("calendar:days", "calendar:working_days")
+    assert values[0].tolist() == days
+
+
+def test_a_calendar_goes_beyond_nanoseconds() -> None:
+    stamps = pd.DatetimeIndex(np.array(["2300-02-01", "2304-02-01"], dtype="M8[s]"))
+    assert calendar_columns(stamps, "MS", calendar=True, holidays=None)[1][0].tolist() == [28, 29]
 
 
 def test_leads_are_found_and_delays_are_exact() -> None:
