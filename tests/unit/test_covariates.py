@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtri
 
 from tsar import Forecaster
+from tsar.covariates.effect import _choose_spread
 from tsar.covariates.regression import Rows, fit_ridge
 from tsar.covariates.surprise import find_leads, shift_by_lead
-from tsar.errors import CovariateError, OptionError, TsarWarning
+from tsar.errors import CovariateError, NotFittedError, OptionError, TsarWarning
 from tsar.frame import calendar_columns
 
 HORIZON = 12
@@ -204,6 +206,22 @@ def test_a_future_that_does_not_fit_is_refused(
     with pytest.raises((CovariateError, ValueError)) as caught:
         fitted.predict(future_df=change(halves[1].drop(columns="target")))
     assert caught.value.code == code  # type: ignore[union-attr]
+
+
+def test_covariates_that_fit_has_not_read_are_refused(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    past, future = halves[0], halves[1].drop(columns="target")
+    plain = make_forecaster().fit(past).set_params(future_covariates=["driver"])
+    driven = make_forecaster(future_covariates=["driver"]).fit(past).set_params(future_covariates=[])
+    for call in (lambda: plain.predict(future_df=future), driven.predict):
+        with pytest.raises(NotFittedError, match="Other covariates"):
+            call()
+
+
+def test_the_spread_is_judged_at_the_levels_of_the_model() -> None:
+    levels = np.array([0.01, 0.5, 0.99])  # a normal law of deviation 1, and errors of deviation 0.7
+    quantiles = np.broadcast_to(ndtri(levels), (4000, 1, 3))
+    errors = 0.7 * np.random.default_rng(0).normal(size=(4000, 1))
+    assert _choose_spread(quantiles, levels, errors, np.zeros_like(errors)) == pytest.approx(0.7)
 
 
 def test_an_unknown_category_is_named(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
