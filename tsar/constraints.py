@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 
 from tsar.errors import OptionError
 from tsar.frame import Panel
-from tsar.frame.columns import read_columns, read_ids, read_table
+from tsar.frame.columns import read_columns, read_ids, read_stamps, read_table
+from tsar.freq.grid import integers
 from tsar.types import BoolArray, FloatArray
 
 TIMES_SEEN = 4
@@ -58,6 +58,11 @@ class Constraints:
     closed_hours: tuple[int, ...] = ()
     closed_weekdays: tuple[int, ...] = ()
     closed: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the bounds that are columns."""
+        return tuple(dict.fromkeys(bound for bound in (self.lower, self.upper) if isinstance(bound, str)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them.
@@ -152,7 +157,7 @@ def resolve_bounds(
     prediction_length
         F.
     columns
-        Values (I,) of the bounds that are columns, from `read_bound_columns`.
+        Values (I,) of the bounds that are columns, from `read_bound_columns`; None: no bound is one.
     gap
         Steps between the history and the first of them.
 
@@ -179,32 +184,43 @@ def resolve_bounds(
 
 
 def read_bound_columns(
-    constraints: Constraints | None, df: Any, *, id_column: str | None, timestamp_column: str, target: str
+    constraints: Constraints | None, df: Any, *, id_column: str | None, timestamp_column: str
 ) -> dict[str, FloatArray]:
-    """Read the bounds that are columns: the last known value (I,) of each item, infinite where there is none.
+    """Read the bounds that are columns: the last known value (I,) of each item, NaN where there is none.
 
     Raises
     ------
     FrameError
-        ``frame.missing_column``.
+        ``frame.missing_column``; and those of `normalize_frame` for ids and stamps.
+    OptionError
+        ``option.invalid`` for a column that holds no numbers.
     """
-    bounds = () if constraints is None else (constraints.lower, constraints.upper)
-    names = sorted({name for name in bounds if isinstance(name, str)})
+    names = () if constraints is None else constraints.columns
     if not names:
         return {}
-    columns = read_columns(read_table(df, id_column, timestamp_column, target), id_column, timestamp_column, target)
-    codes, item_ids = read_ids(columns)
-    order = np.argsort(columns.stamps.to_numpy(), kind="stable")
+    table = read_table(df, id_column, timestamp_column, *names)
     result = {}
     for name in names:
-        read_table(df, id_column, timestamp_column, name)  # says which column is missing
-        native = nw.from_native(df)
-        frame = native.collect() if isinstance(native, nw.LazyFrame) else native
-        values = frame.select(nw.col(name).cast(nw.Float64)).to_numpy()[:, 0][order]
+        columns = read_columns(table, id_column, timestamp_column, name)
+        codes, item_ids = read_ids(columns)
+        values = _numbers(columns.target, name)
+        order = np.argsort(integers(read_stamps(columns)), kind="stable")
+        known = order[np.isfinite(values[order])]
         last = np.full(len(item_ids), np.nan)
-        last[codes[order][np.isfinite(values)]] = values[np.isfinite(values)]  # of repeated places the last one stays
+        last[codes[known]] = values[known]  # of repeated places the last one stays
         result[name] = last
     return result
+
+
+def _numbers(column: Any, name: str) -> FloatArray:
+    refusal = _invalid(f"want the column {name!r} to hold numbers, it is {column.dtype}")
+    if column.dtype.kind in "mM":  # stamps would be read as their nanoseconds
+        raise refusal
+    try:
+        numbers: FloatArray = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise refusal from error
+    return numbers
 
 
 def _bound_of(

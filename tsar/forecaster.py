@@ -469,7 +469,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         quantiles = self._follow_covariates(panel, quantiles, future, inference.at(panel.freq))[:, self.gap :]
         warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
         forecast = Forecast(
-            quantiles, np.asarray(inference.model.config.quantile_levels), self._lower_bound(panel),
+            quantiles, inference.levels, self._lower_bound(panel),
             diagnosis=diagnose_panel(panel.values, panel.offsets).with_fallback,
             target_names=target_names(self.target) * (panel.num_items // self._num_targets()),
         )  # fmt: skip
@@ -505,8 +505,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     def _learn_covariates(self, panel: Panel, covariates: Covariates, inference: Inference) -> CovariateEffect:
         effect = learn_effect(
             inference.decode, panel.values, panel.offsets, covariates, self.gap + self._horizon(panel, None),
-            context_length=max(inference.context_lengths), season_length=season_length(panel.freq),
-            method=self.covariate_method, seed=self.random_state or 0, forecast=inference.decode_followed,
+            levels=inference.levels, context_length=max(inference.context_lengths),
+            season_length=season_length(panel.freq), method=self.covariate_method, seed=self.random_state or 0,
+            forecast=inference.decode_followed,
         )  # fmt: skip
         if effect.dropped:
             named = ", ".join(map(repr, effect.dropped))
@@ -537,18 +538,19 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         wanted = normalize_constraints(self.constraints if constraints is None else constraints)
         if wanted is None:
             return forecast
-        is_known = df is None and constraints is None
-        columns = self.bound_columns_ if is_known else self._bound_columns(df, wanted)
+        columns = self.bound_columns_ if df is None else self._bound_columns(df, wanted)
+        unread = [name for name in wanted.columns if name not in columns]
+        if unread:
+            text = f"The column {unread[0]!r}, a bound, was not in the constraints when this forecaster was fitted."
+            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df) again, or predict(df).")
         bounds = resolve_bounds(wanted, panel, forecast.quantiles.shape[1], columns, gap=self.gap)
         return replace(forecast, bounds=bounds)
 
     def _bound_columns(self, df: Any, constraints: Any) -> dict[str, npt.NDArray[np.float64]]:
-        names = target_names(self.target)
         columns = read_bound_columns(
-            normalize_constraints(constraints), df, id_column=self.id_column, timestamp_column=self.timestamp_column,
-            target=names[0],
-        )  # fmt: skip
-        return {name: values.repeat(len(names)) for name, values in columns.items()}
+            normalize_constraints(constraints), df, id_column=self.id_column, timestamp_column=self.timestamp_column
+        )
+        return {name: values.repeat(self._num_targets()) for name, values in columns.items()}
 
     def _lower_bound(self, panel: Panel) -> npt.NDArray[np.float64] | None:
         if isinstance(self.non_negative, str):
@@ -570,11 +572,15 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _future(self, panel: Panel, future_df: Any, horizon: int) -> npt.NDArray[np.float64]:
         wanted = covariate_columns(self)
-        return read_ahead(
+        future = read_ahead(
             panel, future_df, wanted, horizon, calendar=self.calendar, holidays=self.holidays,
             id_column=self.id_column, timestamp_column=self.timestamp_column,
             known_columns=[*target_names(self.target), *wanted.past, *wanted.static],
         )  # fmt: skip
+        if len(future) != (0 if panel.covariates is None else panel.covariates.num_ahead):
+            text = "Other covariates are named than when this forecaster was fitted."
+            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df) again, or predict(df).")
+        return future
 
     def _fitted_panel(self) -> Panel:
         if not hasattr(self, "panel_"):

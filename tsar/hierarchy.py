@@ -35,19 +35,24 @@ def summing_matrix(parents: Mapping[Any, Sequence[Any]], item_ids: Sequence[Any]
     """
     bottom = [item_id for item_id in item_ids if item_id not in parents]
     place = {item_id: column for column, item_id in enumerate(bottom)}
+    rows: dict[Any, FloatArray] = {}
 
-    def leaves(item_id: Any, above: tuple[Any, ...]) -> FloatArray:
+    def row_of(item_id: Any, above: tuple[Any, ...]) -> FloatArray:
+        if item_id in rows:
+            return rows[item_id]
+        row = np.zeros(len(bottom))
         if item_id in place:
-            only: FloatArray = np.eye(len(bottom))[place[item_id]]
-            return only
-        if item_id in above or item_id not in parents:
+            row[place[item_id]] = 1.0
+        elif item_id in above or item_id not in parents:
             problem = "is its own part" if item_id in above else "is not among the items"
             raise OptionError(f"{item_id!r} of the hierarchy {problem}.", code="option.invalid", item_ids=[item_id])
-        parts = [leaves(part, (*above, item_id)) for part in parents[item_id]]
-        total: FloatArray = np.sum(parts, axis=0) if parts else np.zeros(len(bottom))
-        return total
+        else:
+            for part in parents[item_id]:
+                row += row_of(part, (*above, item_id))
+        rows[item_id] = row
+        return row
 
-    return np.stack([leaves(item_id, ()) for item_id in item_ids])
+    return np.stack([row_of(item_id, ()) for item_id in item_ids])
 
 
 def reconcile(
@@ -118,8 +123,9 @@ def shrunk_covariance(residuals: FloatArray) -> FloatArray:
     covariance = centred @ centred.T / (num_points - 1)
     size = np.sqrt(np.maximum(np.diagonal(covariance), 1e-300))
     scaled = centred / size[:, None]
-    products = scaled[:, None, :] * scaled[None, :, :]
-    variance = ((products - products.mean(-1, keepdims=True)) ** 2).sum(-1) * num_points / (num_points - 1) ** 3
+    squared = scaled**2  # of the products over the points: the sum of squares, less that of their mean
+    spread = np.maximum(squared @ squared.T - (scaled @ scaled.T) ** 2 / num_points, 0.0)
+    variance = spread * num_points / (num_points - 1) ** 3
     correlation = covariance / np.outer(size, size)
     off = ~np.eye(len(residuals), dtype=bool)
     amount = np.clip(variance[off].sum() / max((correlation[off] ** 2).sum(), 1e-300), 0.0, 1.0)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from tsar.decode.panel import decode_panel
 from tsar.frame import Panel
 from tsar.freq import season_length
@@ -42,6 +44,11 @@ class Inference:
     follow_period: bool = False
     ensemble: str | None = None
     num_channels: int = 1
+
+    @property
+    def levels(self) -> FloatArray:
+        """Levels (Q,) of the forecasts."""
+        return np.asarray(self.model.config.quantile_levels)
 
     def at(self, freq: str | int | None) -> Inference:
         """Return this for series of a frequency, for models that are told it (``config.freq_token``)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -48,6 +50,23 @@ def test_bounds_by_number_item_and_column(forecaster):
     only_a = forecaster.predict(constraints={"upper": {"a": 4}})
     assert numbers(only_a, "a").max() <= 4 < numbers(only_a, "b").max()
     np.testing.assert_array_equal(numbers(forecaster.predict()), raw)
+
+
+def test_a_bound_column_is_one_of_numbers_that_fit_has_read(forecaster):
+    df = make_shops()
+    fitted = forecaster.fit(df)
+    for late in (lambda: fitted.predict(constraints={"upper": "room"}), clone_with(fitted, {"lower": "room"}).predict):
+        with pytest.raises(TsarError, match=r"'room', a bound.*forecaster\.not_fitted"):
+            late()
+    assert numbers(fitted.predict(df, constraints={"upper": "room"}), "a").max() <= 4
+    for column in ("item_id", "timestamp"):
+        with pytest.raises(TsarError, match=r"option\.invalid"):
+            fitted.predict(df, constraints={"lower": column})
+
+
+def clone_with(fitted, constraints):
+    """As `fitted`, with other constraints than those of its `fit`."""
+    return copy.copy(fitted).set_params(constraints=constraints)
 
 
 def test_last_value_of_a_bound_column_counts_and_is_saved(forecaster, tmp_path):

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtri
 
 from tsar import Forecaster
+from tsar.covariates.effect import _choose_spread
 from tsar.covariates.regression import Rows, fit_ridge
 from tsar.covariates.surprise import find_leads, shift_by_lead
-from tsar.errors import CovariateError, OptionError, TsarWarning
+from tsar.errors import CovariateError, NotFittedError, OptionError, TsarWarning
+from tsar.frame import calendar_columns
 
 HORIZON = 12
 SIZE = 420
@@ -205,6 +208,22 @@ def test_a_future_that_does_not_fit_is_refused(
     assert caught.value.code == code  # type: ignore[union-attr]
 
 
+def test_covariates_that_fit_has_not_read_are_refused(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    past, future = halves[0], halves[1].drop(columns="target")
+    plain = make_forecaster().fit(past).set_params(future_covariates=["driver"])
+    driven = make_forecaster(future_covariates=["driver"]).fit(past).set_params(future_covariates=[])
+    for call in (lambda: plain.predict(future_df=future), driven.predict):
+        with pytest.raises(NotFittedError, match="Other covariates"):
+            call()
+
+
+def test_the_spread_is_judged_at_the_levels_of_the_model() -> None:
+    levels = np.array([0.01, 0.5, 0.99])  # a normal law of deviation 1, and errors of deviation 0.7
+    quantiles = np.broadcast_to(ndtri(levels), (4000, 1, 3))
+    errors = 0.7 * np.random.default_rng(0).normal(size=(4000, 1))
+    assert _choose_spread(quantiles, levels, errors, np.zeros_like(errors)) == pytest.approx(0.7)
+
+
 def test_an_unknown_category_is_named(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     past, future = (half.assign(weather=np.where(half["driver"] > 0, "dry", "rain")) for half in halves)
     fitted = make_forecaster(future_covariates=["weather"]).fit(past)
@@ -264,6 +283,31 @@ def test_calendar_columns_of_days_and_months() -> None:
         assert len(fitted.predict()) == HORIZON
     with pytest.raises(OptionError, match="integers"):
         make_forecaster(calendar=True).fit(frame.assign(timestamp=np.arange(150)))
+
+
+@pytest.mark.parametrize(
+    ("freq", "first_stamp", "days"),
+    [
+        ("MS", "2019-02-01", [28, 31]),
+        ("BME", "2019-02-28", [28, 31]),
+        ("2MS", "2019-02-01", [59, 61]),  # February and March
+        ("2ME", "2019-02-28", [59, 61]),  # January and February
+        ("QE-JAN", "2019-01-31", [92, 89]),  # November to January, February to April
+        ("QS-NOV", "2019-11-01", [92, 90]),
+        ("YS-APR", "2019-04-01", [366, 365]),  # with 29 February 2020
+        ("YE-MAR", "2019-03-31", [365, 366]),
+    ],
+)
+def test_a_calendar_counts_the_period_that_a_stamp_starts_or_ends(freq: str, first_stamp: str, days: list[int]) -> None:
+    stamps = pd.date_range(first_stamp, periods=2, freq=freq)
+    names, values = calendar_columns(stamps, freq, calendar=True, holidays=None)
+    assert names == ("calendar:days", "calendar:working_days")
+    assert values[0].tolist() == days
+
+
+def test_a_calendar_goes_beyond_nanoseconds() -> None:
+    stamps = pd.DatetimeIndex(np.array(["2300-02-01", "2304-02-01"], dtype="M8[s]"))
+    assert calendar_columns(stamps, "MS", calendar=True, holidays=None)[1][0].tolist() == [28, 29]
 
 
 def test_leads_are_found_and_delays_are_exact() -> None:

@@ -12,8 +12,13 @@ import torch
 from torch import Generator
 
 from tsar import Forecaster, impute
+from tsar.channels.attention import learn_mixer
+from tsar.channels.joint import fit_channels
 from tsar.errors import ModelError
+from tsar.frame import normalize_targets
 from tsar.freq import RESOLUTIONS, hours_per_step, resolution
+from tsar.hub import load_model
+from tsar.inference import Inference
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.model.files import model_files
@@ -62,6 +67,17 @@ def release(small_decoder, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("told") / "release"
     write_folder(folder, model_files(decoder.config, decoder.state_dict()))
     return folder
+
+
+@pytest.mark.slow
+def test_channel_attention_is_learned_at_the_frequency_of_the_data(release):
+    frame = panel_frame("h", 200).assign(other=lambda df: df["target"].shift(3).fillna(10.0))
+    panel = normalize_targets(frame, target=["target", "other"])
+    inference = Inference(model=load_model(release), context_lengths=(64,))
+    fitted = fit_channels(lambda: inference, panel, 5, 2, "attention")
+    assert np.isfinite(fitted.gain).all()
+    told, untold = (learn_mixer(one, panel, 2, 5) for one in (inference.at("h"), inference))
+    assert np.array_equal(fitted.gain, told.gain) and not np.array_equal(fitted.gain, untold.gain)
 
 
 def test_the_forecast_of_the_same_numbers_depends_on_their_frequency(release):

@@ -1,5 +1,7 @@
 """Reconciled forecasts add up, and are those of the library for it."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,17 @@ def test_summing_matrix():
     summing = summing_matrix(PARENTS, ITEMS)
     np.testing.assert_array_equal(summing[:3], [[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 1, 1, 1]])
     np.testing.assert_array_equal(summing[BOTTOM], np.eye(5))
+
+
+def test_a_hierarchy_of_thousands_takes_no_memory_but_its_matrix():
+    bottom = [f"shop {number}" for number in range(3000)]
+    parents = {"all": ["north", "south"], "north": bottom[:1000], "south": bottom[1000:]}
+    tracemalloc.start()
+    summing = summing_matrix(parents, [*parents, *bottom])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert summing.sum(1).tolist() == [3000, 1000, 2000, *[1] * 3000]
+    assert peak < 3 * summing.nbytes
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -57,7 +58,7 @@ def fit_channels(
     Attention learns from backtests with `inference`, a map from the standardised, complete points of all items.
     """
     if wanted == "attention":
-        return learn_mixer(inference(), panel, num_channels, prediction_length, seed=seed)
+        return learn_mixer(inference().at(panel.freq), panel, num_channels, prediction_length, seed=seed)
     return None if _is_named(wanted, None, *AROUND) else _fit_map(panel, num_channels, wanted, seed)
 
 
@@ -107,10 +108,8 @@ def forecast_channels(
         follow = follow_group if wanted == "group" else follow_related
         return follow(quantiles, panel, num_channels, inference, seed=seed)
     fitted: Any = adapter or _fit_map(panel, num_channels, wanted, seed)
-    levels = np.asarray(inference.model.config.quantile_levels)
-    return forecast_latent(
-        panel, num_channels, fitted, lambda latent: inference.forecast(latent, prediction_length), levels, seed
-    )
+    forecast = partial(inference.forecast, prediction_length=prediction_length)
+    return forecast_latent(panel, num_channels, fitted, forecast, inference.levels, seed)
 
 
 def forecast_latent(

@@ -83,6 +83,7 @@ def learn_effect(
     covariates: Covariates,
     prediction_length: int,
     *,
+    levels: FloatArray,
     context_length: int,
     season_length: int,
     method: str = "auto",
@@ -100,6 +101,8 @@ def learn_effect(
         The panel, (N,) and (I + 1,).
     covariates
         In step with the values; NaN where missing, which counts as no surprise.
+    levels
+        (Q,) of the quantiles that `decode` gives.
     prediction_length, context_length, season_length
         F, and the points that the model reads; the season helps to find the lead of past covariates.
     method
@@ -163,7 +166,7 @@ def learn_effect(
         gain=gain,
         importance=importance,
         item_weights=weights,
-        spread=_choose_spread(tests.quantiles[late], tests.errors[late], shift[late]),
+        spread=_choose_spread(tests.quantiles[late], levels, tests.errors[late], shift[late]),
         units=units,
         item_places=places,
         form=form,
@@ -311,9 +314,8 @@ def _window_errors(rest: FloatArray) -> FloatArray:
     return errors
 
 
-def _choose_spread(quantiles: FloatArray, errors: FloatArray, shift: FloatArray) -> float:
+def _choose_spread(quantiles: FloatArray, levels: FloatArray, errors: FloatArray, shift: FloatArray) -> float:
     """Factor of the spread with the least pinball loss on later windows, once the median is moved."""
-    levels = np.linspace(0, 1, quantiles.shape[-1] + 2)[1:-1]
     widths = quantiles - quantiles[..., quantiles.shape[-1] // 2, None]
     factors = np.linspace(NARROWEST, 1.0, 7)
     losses = []

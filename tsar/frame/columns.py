@@ -101,7 +101,7 @@ def read_table(df: Any, id_column: str | None, timestamp_column: str, *others: s
         ) from error
     if frame.implementation.value not in _KINDS:
         raise _not_a_frame(df)
-    wanted = [name for name in (id_column, timestamp_column, *others) if name is not None]
+    wanted = list(dict.fromkeys(name for name in (id_column, timestamp_column, *others) if name is not None))
     _check_columns(frame.collect_schema().names(), wanted)
     selected = frame.select(wanted)
     table = selected.collect() if isinstance(selected, nw.LazyFrame) else selected

@@ -89,9 +89,9 @@ class Covariates:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
-    def future_names(self) -> tuple[str, ...]:
-        """Names of the encoded columns that are known ahead."""
-        return self.names[self.num_past :]
+    def num_ahead(self) -> int:
+        """How many of the encoded columns are known ahead."""
+        return len(self.names) - self.num_past
 
 
 def read_covariates(
@@ -166,7 +166,7 @@ def read_future(
     timestamp_column: str,
     known_columns: Sequence[str],
 ) -> FloatArray:
-    """Read the covariates that are known ahead, (C, I, F), in the order of ``panel.covariates.future_names``.
+    """Read the covariates that are known ahead, (C, I, F), in the order of the panel's, which come after its past ones.
 
     Parameters
     ----------
@@ -202,12 +202,10 @@ def read_future(
     _refuse_unexpected(future_df, [id_column, timestamp_column, *wanted.future, *known_columns])
     columns = read_columns(table, id_column, timestamp_column, wanted.future[0])
     found = _find_rows(columns, panel, prediction_length)
-    if panel.covariates is None:
-        raise KeyError("this panel was read without covariates")
+    known = {} if panel.covariates is None else dict(panel.covariates.categories)
     encoded: list[FloatArray] = []
     for name in wanted.future:
-        column = _read_column(table, name).iloc[found]
-        encoded += _encode(column, name, dict(panel.covariates.categories), is_known=True)[0]
+        encoded += _encode(_read_column(table, name).iloc[found], name, known, is_known=True)[0]
     return np.stack(encoded).reshape(len(encoded), panel.num_items, prediction_length)
 
 
