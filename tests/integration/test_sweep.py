@@ -1,12 +1,17 @@
 """The scaling study: settings are combined, the fit finds a law that is there, a table and a picture are written."""
 
 import csv
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from tsar.cli import main
 from tsar.errors import RecipeError
+from tsar.training.checkpoint import find_checkpoint
 from tsar.training.sweep import fit_joint_law, fit_power_law, parse_axis, run_sweep
 
 
@@ -43,6 +48,27 @@ def test_size_and_data_are_told_apart():
     assert (law.scale, law.of_size, law.of_data, law.r2) == pytest.approx((3, 0.1, 0.05, 1))
     assert fit_joint_law(rows[:3]) is None
     assert fit_joint_law([{**row, "tokens": row["parameters"]} for row in rows]) is None
+
+
+def test_an_interrupted_sweep_ends_and_goes_on(tiny_recipe, tmp_path):
+    folder, endless = tmp_path / "sweep", ["train.steps=1000000", "train.validation_windows=1", "train.log_every=1"]
+
+    def interrupt():
+        while not any(path.stat().st_size for path in folder.glob("*/metrics.jsonl")):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(tiny_recipe, ["seed=[1, 2]"], folder, overrides=endless)
+    waiting.join()
+    assert [path.name for path in folder.iterdir()] == ["seed=1"], "the second run has not begun, nothing is written"
+    checkpoint = find_checkpoint(folder / "seed=1")
+    assert checkpoint is not None
+    done = int(checkpoint.name.removeprefix("step-"))
+    ends = run_sweep(tiny_recipe, ["seed=[1, 2]"], folder, overrides=[*endless, f"train.steps={done + 1}"])
+    assert [row["windows"] > 0 for row in ends.rows] == [True, True]
 
 
 @pytest.mark.slow

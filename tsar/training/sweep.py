@@ -103,6 +103,8 @@ def run_sweep(
     ------
     RecipeError
         As `load_recipe`; ``recipe.bad_value`` for an axis that is none, and without validation windows.
+    KeyboardInterrupt
+        If SIGTERM or SIGINT came during a run, which has saved what it had; nothing is written.
     """
     folder = Path(run_dir)
     points = list(itertools.product(*(parse_axis(axis) for axis in grid)))
@@ -114,6 +116,8 @@ def run_sweep(
     for settings, recipe in zip(chosen, recipes, strict=True):
         name = ",".join(settings).replace(" ", "").replace("/", "_")
         release = pretrain(recipe, folder / name, minutes=minutes)
+        if release.parent != folder / name:  # a checkpoint: the run was interrupted
+            raise KeyboardInterrupt
         rows.append({"run": name, **_facts(recipe, release)})
     sweep = Sweep(rows, fit_laws(rows), fit_joint_law(rows))
     _write(sweep, folder)
