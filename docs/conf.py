@@ -16,12 +16,14 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 
 import generated  # noqa: E402
+from docutils import nodes  # noqa: E402
+from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
 
 import tsar  # noqa: E402
 
 project, author, copyright = "tsar", "The tsar authors", "The tsar authors, Apache-2.0"
 version = release = tsar.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
@@ -29,17 +31,22 @@ suppress_warnings = ["misc.highlighting_failure"]  # blocks of other languages t
 
 default_role = "py:obj"  # names in docstrings link where there is something to link to
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the signature names them in the words of the code; parameters say what they mean
+autodoc_typehints = "signature"  # types stand there, a parameter a line; below, what each means
+autodoc_typehints_format = "short"
+python_display_short_literal_types = True
+maximum_signature_line_length = 88
 autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
 napoleon_use_param = False  # parameters that share a description stay together
 napoleon_attr_annotations = False
+napoleon_custom_sections = [("Attributes", "params_style")]  # keeps the underscore at the end of learned attributes
 
 html_theme = "furo"
 html_title = f"tsar {release}"
+html_math_renderer = "mathml"  # browsers draw it themselves: no script, no network
+toc_object_entries_show_parents = "hide"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
@@ -136,8 +143,27 @@ def skip(app: Any, what: str, name: str, member: Any, is_skipped: bool, options:
     return True if name.endswith("_request") else None
 
 
+def link_pages(app: Any, what: str, name: str, member: Any, options: Any, lines: list[str]) -> None:
+    """Let docstrings that name a page of the documentation link to it."""
+    lines[:] = [re.sub(r"`*docs/([\w-]+)\.md`*", r":doc:`/\1`", line) for line in lines]
+
+
+def write_inline_math(translator: Any, node: Any) -> None:
+    """Write a formula as MathML."""
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def write_block_math(translator: Any, node: Any) -> None:
+    """Write a formula on a line of its own as MathML."""
+    translator.body.append(tex2mathml(node.astext(), as_block=True))
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
     """Write the generated pages before Sphinx looks for pages."""
     generated.write(HERE / "_generated")
+    app.add_html_math_renderer("mathml", (write_inline_math, None), (write_block_math, None))
+    app.connect("autodoc-process-docstring", link_pages)
     app.connect("source-read", adjust)
     app.connect("autodoc-skip-member", skip)

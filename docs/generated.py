@@ -17,6 +17,7 @@ GROUPS = {
     "Samples and sums": ["aggregate_samples", "reconcile"],
     "Other tasks": [
         "impute", "detect_anomalies", "embed", "TimeSeriesClassifier", "TimeSeriesRegressor", "generate",
+        "EventForecaster",
     ],
     "Models": ["list_models", "load_model"],
     "Pictures": ["plot_forecast", "plot_backtest", "plot_coverage", "plot_explanation"],
@@ -65,7 +66,7 @@ def make_api() -> str:
 def _directive(name: str) -> list[str]:
     is_class = inspect.isclass(getattr(tsar, name))
     kind, members = ("autoclass", ["   :members:"]) if is_class else ("autofunction", [])
-    return ["", f"### {name}", "", "```{eval-rst}", f".. {kind}:: tsar.{name}", *members, "```"]
+    return ["", "```{eval-rst}", f".. {kind}:: tsar.{name}", *members, "```"]
 
 
 def make_models() -> str:

@@ -29,14 +29,19 @@ def run_blocks(page: Path, names: dict) -> None:
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 SELF_CONTAINED = {"README.md", "quickstart.md"}  # the other pages go on from the names of the quickstart
 QUICK = {"README.md", "quickstart.md", "your_data.md", "backtesting.md", "errors.md"}
+NEEDS = {"interop.md": ["sktime"], "export.md": ["onnx", "onnxscript", "onnxruntime"]}  # packages of extras
 WITH_PYTHON = [
     pytest.param(page, marks=() if page.name in QUICK else pytest.mark.slow) for page in PAGES if blocks(page, "python")
 ]
 COMMANDS = sorted({line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()})
 
 
+@pytest.mark.filterwarnings("ignore:Using `json`-module:UserWarning")  # GluonTS without orjson
+@pytest.mark.filterwarnings("ignore:The default of config ``remember_data``:FutureWarning")  # sktime 1.2
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=by_name)
 def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
+    for module in NEEDS.get(page.name, ()):
+        pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     names = {}
     if page.name not in SELF_CONTAINED:

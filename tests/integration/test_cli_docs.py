@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tsar.cli import main
+from tsar.cli import main, make_parser
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "cli.md"
 COMMANDS = [
@@ -61,6 +61,13 @@ def test_every_command_has_an_example():
         "export",
         "models", "doctor",
     }  # fmt: skip
+
+
+def test_the_table_lists_every_command():
+    rows = [line.split(" | ")[0] for line in PAGE.read_text().splitlines() if line.startswith("| `tsar ")]
+    listed = [command for row in rows for command in re.findall(r"`tsar (\w+)`", row)]
+    commands = next(one.choices for one in make_parser()._actions if one.choices and one.dest != "help")
+    assert sorted(listed) == sorted(commands)
 
 
 @pytest.mark.slow
