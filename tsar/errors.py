@@ -101,6 +101,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         # serve: what the server answers besides the codes above
         "serve.bad_request": "a request does not have the form that the server takes",
         "serve.too_large": "a request asks for more than the limits of the server",
+        "serve.too_slow": "the body of a request did not come in time",
         "serve.busy": "too many requests are waiting already",
         "serve.closing": "the server is shutting down",
         "serve.failed": "the server made a mistake",

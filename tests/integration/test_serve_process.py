@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,63 @@ def test_more_than_may_wait_are_told_to_come_back(tiny_release):
     statuses = [status for status, _ in answers]
     assert (statuses.count(200), statuses.count(429)) == (4, 8)
     assert {answer["error"]["code"] for status, answer in answers if status == 429} == {"serve.busy"}
+
+
+def test_sigterm_under_load_loses_nothing_that_was_begun(tiny_release):
+    """Each client gets a whole answer or none is begun; a body that never ends does not hold up the exit."""
+    with process(tiny_release, "--body-seconds", "2") as (server, address), ThreadPoolExecutor(16) as pool:
+        host, port = address.removeprefix("http://").split(":")
+        endless = socket.create_connection((host, int(port)))
+        endless.sendall(b"POST /forecast HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        ending = threading.Event()
+
+        def ask_until_the_end(seed):
+            statuses = []
+            while not ending.is_set():
+                try:
+                    statuses.append(ask(address, request_of(seed))[0])
+                except OSError:  # nobody listens any more, or the connection was closed before it was read
+                    break
+            return statuses
+
+        asked = [pool.submit(ask_until_the_end, seed) for seed in range(16)]
+        while 'tsar_requests_total{status="200"}' not in read(address, "/metrics"):
+            time.sleep(0.02)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=30) == 0
+        ending.set()
+        statuses = [status for one in asked for status in one.result()]
+        endless.close()
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) >= 16
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_starts_ends_it_quietly(tiny_release, number):
+    """The first process of a container ignores a signal without a handler: it would be killed a grace period later."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tsar.cli", "serve", "--model", str(tiny_release), "--port", str(port)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as started:
+        while True:  # it listens before it loads
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                time.sleep(0.005)
+        started.send_signal(number)
+        _, said = started.communicate(timeout=60)
+    assert started.returncode == 0
+    assert "Application startup complete" not in said
+
+
+def test_it_says_where_it_listens(tiny_release):
+    with process(tiny_release) as (server, address):
+        server.send_signal(signal.SIGINT)
+        _, said = server.communicate(timeout=60)
+    assert server.returncode == 0
+    assert f"Listening on {address} (Ctrl+C ends it)" in said
 
 
 def test_a_port_that_is_taken_is_one_line(tiny_release, capfd):

@@ -226,7 +226,7 @@ def test_the_description_is_exact(address):
     schema = json.loads(read(address, "/openapi.json"))
     assert set(schema["paths"]) == {"/forecast", "/health", "/health/ready", "/metrics"}
     answers = schema["paths"]["/forecast"]["post"]["responses"]
-    assert set(answers) == {"200", "400", "413", "422", "429", "500", "503"} | {"400"}
+    assert set(answers) == {"200", "400", "408", "413", "422", "429", "500", "503"} | {"400"}
     parts = schema["components"]["schemas"]
     assert parts["ForecastRequest"]["required"] == ["data"]
     assert parts["ForecastRequest"]["additionalProperties"] is False

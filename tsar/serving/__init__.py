@@ -69,11 +69,12 @@ def serve(
     """
     _need("fastapi")
     _need("uvicorn")
-    from tsar.serving.listen import listen
+    from tsar.serving.listen import bind, listen, until_signal
 
     wanted = limits or Limits()
-    app = make_app(model, device=device, limits=wanted)
-    listen(app, host, port, drain_seconds=wanted.drain_seconds, log_level=log_level)
+    with until_signal(), bind(host, port) as bound:
+        app = make_app(model, device=device, limits=wanted)
+        listen(app, bound, drain_seconds=wanted.drain_seconds, log_level=log_level)
 
 
 def _need(package: str) -> None:

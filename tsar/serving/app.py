@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from tsar import __version__
 from tsar.errors import ServeError, TsarError
@@ -24,6 +25,7 @@ from tsar.serving.schemas import ErrorAnswer, ErrorDetail, ForecastAnswer, Forec
 from tsar.serving.work import Worker, count_points
 
 STATUS = {
+    "serve.too_slow": 408,
     "serve.too_large": 413,
     "frame.too_many_gaps": 413,
     "serve.busy": 429,
@@ -38,6 +40,7 @@ PAGE_POLICY = (
 )
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "The body is no JSON that can be read"},
+    408: {"model": ErrorAnswer, "description": "The body came too slowly"},
     413: {"model": ErrorAnswer, "description": "More than the server takes"},
     422: {"model": ErrorAnswer, "description": "The request or its data cannot be used"},
     429: {"model": ErrorAnswer, "description": "Too many requests are waiting"},
@@ -45,6 +48,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"model": ErrorAnswer, "description": "The server is shutting down"},
 }
 FIRST_MISTAKES = 3
+LONGEST_PLACE = 200  # letters: a place has keys of the body in it
 _LOG = get_logger("serving")
 
 
@@ -81,7 +85,7 @@ def build_app(worker: Worker, limits: Limits) -> FastAPI:
     _add_state(app, batcher, metrics, worker.name, started)
     _add_errors(app)
     app.middleware("http")(_measure(metrics))
-    app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes, refuse=_too_large(limits, metrics))
+    app.add_middleware(BodyLimit, limits=limits, refuse=_refusal(metrics))
     return app
 
 
@@ -148,7 +152,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def explain(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _error_response(request.app.state.metrics, _what_is_wrong(error))
+        return _error_response(request.app.state.metrics, _what_is_wrong(error, request.headers.get("content-type")))
 
     @app.exception_handler(HTTPException)
     async def misplaced(request: Request, error: HTTPException) -> JSONResponse:
@@ -164,10 +168,13 @@ def _add_errors(app: FastAPI) -> None:
         return _error_response(request.app.state.metrics, failed)
 
 
-def _what_is_wrong(error: RequestValidationError) -> ServeError:
+def _what_is_wrong(error: RequestValidationError, content_type: str | None) -> ServeError:
     """The first mistakes in one line, without the values, which may be anything."""
     mistakes = error.errors()
-    told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in mistakes[:FIRST_MISTAKES]]
+    if [one["loc"] for one in mistakes] == [("body",)] and not (content_type or "").startswith("application/json"):
+        text = "The body was not read as JSON, since its content type does not say so."
+        return ServeError(text, code="serve.bad_request", hint="Send the header Content-Type: application/json.")
+    told = [f"{'.'.join(map(str, one['loc']))[:LONGEST_PLACE]}: {one['msg']}" for one in mistakes[:FIRST_MISTAKES]]
     more = f" and {len(mistakes) - len(told)} more" if len(mistakes) > len(told) else ""
     return ServeError(f"{'; '.join(told)}{more}.", code="serve.bad_request", hint="See /openapi.json.")
 
@@ -181,11 +188,13 @@ def _error_response(metrics: Metrics, error: TsarError, status: int | None = Non
     return JSONResponse({"error": detail.model_dump()}, status or STATUS.get(error.code, 422), headers)
 
 
-def _too_large(limits: Limits, metrics: Metrics) -> Any:
-    async def refuse(scope: Any, receive: Any, send: Any) -> None:
-        text = f"The body has more than {limits.max_body_bytes:,} bytes."
-        error = ServeError(text, code="serve.too_large", hint="Send several requests.")
-        metrics.count("tsar_requests_total", status=413)
-        await _error_response(metrics, error)(scope, receive, send)
+def _refusal(metrics: Metrics) -> Callable[[ServeError], ASGIApp]:
+    """What answers where the body is not even read to its end: the connection cannot go on."""
+
+    def refuse(error: ServeError) -> ASGIApp:
+        response = _error_response(metrics, error)
+        response.headers["Connection"] = "close"
+        metrics.count("tsar_requests_total", status=response.status_code)
+        return response
 
     return refuse

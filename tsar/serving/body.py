@@ -1,54 +1,95 @@
-"""Refuses bodies that are too large before anything reads them whole."""
+"""Bodies are read here, whole, before anything behind sees them: not too large, too slowly or too many at a time."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tsar.errors import ServeError
+
+if TYPE_CHECKING:
+    from tsar.serving.limits import Limits
 
 DRAINED = 4  # times the limit: read and thrown away, so that the client reads the answer instead of a broken connection
 
 
 class BodyLimit:
-    """ASGI middleware: at most so many bytes, whether announced or not.
+    """ASGI middleware: at most so many bytes, whether announced or not, of one request and of all that are open.
 
     Parameters
     ----------
     app
         What is behind.
-    max_bytes
-        Longest body.
+    limits
+        `max_body_bytes`, `body_seconds` and `max_held_bytes` count here.
     refuse
-        ASGI application that answers instead.
+        Makes the ASGI application that answers instead.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, refuse: ASGIApp) -> None:
-        self.app, self.max_bytes, self.refuse = app, max_bytes, refuse
+    def __init__(self, app: ASGIApp, *, limits: Limits, refuse: Callable[[ServeError], ASGIApp]) -> None:
+        self.app, self.limits, self.refuse = app, limits, refuse
+        self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, then pass it on or refuse it."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self.app(scope, receive, send)
             return
-        chunks: list[Any] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size <= self.max_bytes:
-                chunks.append(chunk)
-            if not message.get("more_body", False) or size > DRAINED * self.max_bytes:
-                break
-        if size > self.max_bytes:
-            chunks.clear()
-            await self.refuse(scope, receive, send)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                is_whole = await self._read(body, receive)
+        except ServeError as error:
+            self._drop(body)
+            await self.refuse(error)(scope, receive, send)
             return
-        whole: list[Message] = [{"type": "http.request", "body": b"".join(chunks), "more_body": False}]
+        except TimeoutError:
+            self._drop(body)
+            text = f"The body took more than {self.limits.body_seconds:g} s to come."
+            await self.refuse(ServeError(text, code="serve.too_slow"))(scope, receive, send)
+            return
+        if not is_whole:
+            self._drop(body)
+            return
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+        size = len(body)
+        body.clear()
 
         async def replay() -> Message:
             return whole.pop() if whole else await receive()
 
-        await self.app(scope, replay, send)
+        try:
+            await self.app(scope, replay, send)
+        finally:
+            self.held -= size
+
+    async def _read(self, body: bytearray, receive: Receive) -> bool:
+        """Whether the body came to its end; False if the client has gone."""
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return False
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size <= self.limits.max_body_bytes:
+                self.held += len(chunk)
+                body += chunk
+            else:
+                self._drop(body)
+            if self.held > self.limits.max_held_bytes:
+                text = f"Open requests hold {self.limits.max_held_bytes:,} bytes already."
+                raise ServeError(text, code="serve.busy", hint="Try again later, or send less at a time.")
+            if not message.get("more_body", False) or size > DRAINED * self.limits.max_body_bytes:
+                break
+        if size > self.limits.max_body_bytes:
+            text = f"The body has more than {self.limits.max_body_bytes:,} bytes."
+            raise ServeError(text, code="serve.too_large", hint="Send several requests.")
+        return True
+
+    def _drop(self, body: bytearray) -> None:
+        self.held -= len(body)
+        body.clear()

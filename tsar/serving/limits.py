@@ -23,6 +23,10 @@ class Limits:
         Numbers in one answer: series times steps times levels.
     max_body_bytes
         Of a request.
+    body_seconds
+        How long a body may take to come.
+    max_held_bytes
+        Bodies of all requests that are open; one more is told to come back (429).
     max_waiting
         Requests that wait; one more is told to come back (429).
     max_batch_points
@@ -39,6 +43,8 @@ class Limits:
     max_levels: int = 99
     max_answers: int = 1_000_000
     max_body_bytes: int = 32_000_000
+    body_seconds: float = 60.0
+    max_held_bytes: int = 512_000_000
     max_waiting: int = 256
     max_batch_points: int = 500_000
     linger_seconds: float = 0.005

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 INT64 = 2**63
+MAX_FIELDS = 32  # of one object
 
 
 def _readable(text: str) -> str:
@@ -27,7 +28,16 @@ Level = Annotated[float, Field(gt=0, lt=1)]
 
 
 class _Strict(BaseModel):
+    """Lists stop at the first mistake and objects at too many fields: naming a million mistakes takes minutes."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_many_fields(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > MAX_FIELDS:
+            raise ValueError(f"{len(given):,} fields, of which at most {len(cls.model_fields)} are known")
+        return given
 
 
 class Record(_Strict):
@@ -41,9 +51,11 @@ class Record(_Strict):
 class Columns(_Strict):
     """A panel, column by column; all of one length."""
 
-    item_id: list[ItemId] | None = Field(None, description="leave out if there is one series")
-    timestamp: list[Stamp] = Field(min_length=1)
-    target: list[Number | None] = Field(min_length=1)
+    item_id: Annotated[list[ItemId], Field(fail_fast=True)] | None = Field(
+        None, description="leave out if there is one series"
+    )
+    timestamp: list[Stamp] = Field(min_length=1, fail_fast=True)
+    target: list[Number | None] = Field(min_length=1, fail_fast=True)
 
 
 class Bounds(_Strict):
@@ -52,8 +64,8 @@ class Bounds(_Strict):
     lower: Number | None = None
     upper: Number | None = None
     integer: bool | Literal["auto"] = False
-    closed_hours: list[Annotated[int, Field(ge=0, le=23)]] = Field(default_factory=list, max_length=24)
-    closed_weekdays: list[Annotated[int, Field(ge=0, le=6)]] = Field(default_factory=list, max_length=7)
+    closed_hours: list[Annotated[int, Field(ge=0, le=23)]] = Field(default_factory=list, max_length=24, fail_fast=True)
+    closed_weekdays: list[Annotated[int, Field(ge=0, le=6)]] = Field(default_factory=list, max_length=7, fail_fast=True)
     closed: Literal["auto"] | None = None
 
 
@@ -73,10 +85,10 @@ class ForecastRequest(_Strict):
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    data: Annotated[list[Record], Field(min_length=1)] | Columns = Field(description="rows, or columns")
+    data: Annotated[list[Record], Field(min_length=1, fail_fast=True)] | Columns = Field(description="rows, or columns")
     prediction_length: int | None = Field(None, ge=1, description="steps ahead; null: one season of the frequency")
     quantile_levels: list[Level] = Field(
-        default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], min_length=1, description="distinct"
+        fail_fast=True, default=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], min_length=1, description="distinct"
     )
     freq: Text | None = Field(None, description="pandas alias such as h, D, W-SUN, MS; null: inferred from the stamps")
     constraints: Bounds | None = None
