@@ -129,10 +129,16 @@ def make_toctrees() -> str:
     return "\n\n".join(parts)
 
 
+def example_link(match: re.Match[str]) -> str:
+    """Where a script of the examples stands on the site."""
+    return f"](_generated/examples.md#{match[1].replace('_', '-')})"
+
+
 def adjust(app: Any, page: str, source: list[str]) -> None:
     """Change a page as it is read: one title, links that lead somewhere on the site."""
     text = generated.one_title(source[0])
-    text = re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", text)  # files of the repository are no pages
+    text = re.sub(r"\]\(\.\./examples/\d+_(\w+)\.py\)", example_link, text)
+    text = re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", text)  # other files of the repository are no pages
     if page == "index":
         text = f"{text}\n\n{make_toctrees()}\n"
     source[0] = text

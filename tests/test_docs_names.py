@@ -7,15 +7,17 @@ import importlib
 import inspect
 import re
 import shlex
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
 import tsar
 from tsar.cli import make_parser
-from tsar.frame import normalize_frame
 from tsar.model.config import ModelConfig
 from tsar.training.config import Recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using `json`-module:UserWarning")  # GluonTS without orjson
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -129,20 +131,46 @@ def unknown_flags(text: str) -> set[str]:
 
 # ----------------------------------------------------------------------------------------------------- options and keys
 
-TAKES_OPTIONS = {name: getattr(tsar, name) for name in tsar.__all__ if callable(getattr(tsar, name))} | {
-    "normalize_frame": normalize_frame
-}
+BELOW = (
+    "backtesting",
+    "benchmark",
+    "benchmark.speed",
+    "distributed",
+    "export",
+    "frame",
+    "hierarchy",
+    "interop.fev",
+    "interop.gluonts",
+    "interop.huggingface",
+    "interop.nixtla",
+    "interop.windows",
+    "serving",
+    "training.mapped",
+    "training.views",
+)  # modules of functions that pages call
 METHODS = ("fit", "predict", "sample", "predict_quantiles")
 OWNERS = (tsar.Forecaster, tsar.EventForecaster)
 
 
+@lru_cache(maxsize=1)
+def callables() -> dict[str, object]:
+    """Functions and classes that pages call, by name; those of `import tsar` go before others."""
+    modules = (*(importlib.import_module(f"tsar.{part}") for part in BELOW), tsar)
+    return {
+        name: one
+        for module in modules
+        for name in getattr(module, "__all__", vars(module))
+        if callable(one := getattr(module, name)) and getattr(one, "__module__", "").startswith("tsar")
+    }
+
+
 def allowed_options(name: str) -> set[str] | None:
     """Options of a public function or class, or of a method of a forecaster; None for what is none of these."""
-    if name in TAKES_OPTIONS:
-        parameters = inspect.signature(TAKES_OPTIONS[name]).parameters
-    elif name in METHODS:
+    if name in METHODS:
         methods = (getattr(owner, name) for owner in OWNERS if hasattr(owner, name))
         parameters = {option: one for method in methods for option, one in inspect.signature(method).parameters.items()}
+    elif name in callables():
+        parameters = inspect.signature(callables()[name]).parameters
     else:
         return None
     if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
@@ -206,7 +234,6 @@ def unknown_codes(text: str) -> set[str]:
 CHECKS = (unknown_files, unknown_tests, unknown_names, unknown_flags, unknown_options, unknown_keys, unknown_codes)
 
 
-@pytest.mark.filterwarnings("ignore:Using `json`-module:UserWarning")  # GluonTS without orjson
 @pytest.mark.parametrize("check", CHECKS)
 @by_page
 def test_what_is_named_is_there(page, check):
