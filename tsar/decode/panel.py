@@ -80,6 +80,7 @@ def decode_panel(
     quantiles = np.full((len(offsets) - 1, prediction_length, len(model.config.quantile_levels)), np.nan)
     counts = np.zeros(len(quantiles), dtype=np.int64)  # contexts that gave a forecast
     device = next(model.parameters()).device.type
+    decode_batch = _decode_twice if symmetrize else decode_within_memory
     for turn, context_length in enumerate(context_lengths):
         windows = make_batches(
             values,
@@ -91,9 +92,7 @@ def decode_panel(
             rows_together=num_channels,
         )
         for batch in windows:
-            new = (_decode_twice if symmetrize else decode_within_memory)(
-                model, batch.context, prediction_length, num_channels
-            )
+            new = decode_batch(model, batch.context, prediction_length, num_channels)
             counts[batch.rows] += ~np.isnan(new[:, 0, 0])
             quantiles[batch.rows] = _running_mean(quantiles[batch.rows], new, counts[batch.rows])
             if advance is not None and turn == len(context_lengths) - 1:

@@ -42,8 +42,6 @@ def join_classical(
     offsets: IntArray,
     season_length: int,
     decode: Decode,
-    *,
-    engine: str = "auto",
 ) -> FloatArray:
     """Move the quantiles (I, F, Q) of the model so that their median is the weighted centre of model, Theta and ETS.
 
@@ -57,8 +55,6 @@ def join_classical(
         Points in a season, 1 for none.
     decode
         Forecasts another panel with the model, (I, F, Q); called once a fold.
-    engine
-        As in `tsar.refining.classical.forecast_theta`.
 
     Returns
     -------
@@ -76,7 +72,7 @@ def join_classical(
     )  # powers of two: series near the largest and smallest numbers do as others do
     values = np.ldexp(values, -np.repeat(exponents, np.diff(offsets)))
     scaled = np.ldexp(quantiles, -exponents[:, None, None])
-    moved = _join(scaled, values, offsets, season_length, decode, engine)
+    moved = _join(scaled, values, offsets, season_length, decode)
     largest = np.finfo(float).max
     with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
         result: FloatArray = np.clip(np.ldexp(moved, exponents[:, None, None]), -largest, largest)
@@ -93,7 +89,7 @@ def _exponents(values: FloatArray, offsets: IntArray) -> npt.NDArray[np.int32]:
 
 
 def _join(
-    quantiles: FloatArray, values: FloatArray, offsets: IntArray, season_length: int, decode: Decode, engine: str
+    quantiles: FloatArray, values: FloatArray, offsets: IntArray, season_length: int, decode: Decode
 ) -> FloatArray:
     """As `join_classical`, for series of moderate size."""
     horizon, middle = quantiles.shape[1], quantiles.shape[2] // 2
@@ -102,7 +98,7 @@ def _join(
         past, starts = cut_ends(values, offsets, fold * horizon, SHORTEST_FOLD)
         actual = _ends(values, offsets, fold * horizon, horizon)
         centres = np.stack(
-            [decode(past, starts)[..., middle], *_classical_centres(past, starts, horizon, season_length, engine)]
+            [decode(past, starts)[..., middle], *_classical_centres(past, starts, horizon, season_length)]
         )
         missed = np.abs(centres - actual)
         with np.errstate(invalid="ignore"):
@@ -110,9 +106,7 @@ def _join(
         usable = np.isfinite(missed).any(-1).all(0, keepdims=True).T
         errors += np.where(usable, error, 0.0)
     weights = backtest_weights(errors)
-    centres = np.stack(
-        [quantiles[..., middle], *_classical_centres(values, offsets, horizon, season_length, engine)], -1
-    )
+    centres = np.stack([quantiles[..., middle], *_classical_centres(values, offsets, horizon, season_length)], -1)
     centre = np.einsum("ifm,im->if", centres, weights)
     moved: FloatArray = quantiles + (centre - quantiles[..., middle])[..., None]
     return np.where(np.isfinite(moved), moved, quantiles)
@@ -144,14 +138,12 @@ def _ends(values: FloatArray, offsets: IntArray, back: int, length: int) -> Floa
     return np.where(place >= offsets[:-1, None], values[np.clip(place, 0, len(values) - 1)], np.nan)
 
 
-def _classical_centres(
-    values: FloatArray, offsets: IntArray, horizon: int, season: int, engine: str
-) -> list[FloatArray]:
+def _classical_centres(values: FloatArray, offsets: IntArray, horizon: int, season: int) -> list[FloatArray]:
     """Medians (I, F) of Theta and of ETS, many series at a time."""
     items = np.arange(len(offsets) - 1)
     parts = np.array_split(items, max(len(items) // ITEMS_PER_JOB, 1))
     histories = [[values[offsets[item] : offsets[item + 1]] for item in part] for part in parts]
-    jobs = [delayed(_centres_of)(history, horizon, season, engine) for history in histories]
+    jobs = [delayed(_centres_of)(history, horizon, season) for history in histories]
     with watched_workers():
         done = np.concatenate(Parallel(n_jobs=_num_jobs(len(parts)))(jobs))
     return [done[:, 0], done[:, 1]]
@@ -165,7 +157,7 @@ def _num_jobs(num_parts: int) -> int:
     return -1 if asked is None else int(asked)
 
 
-def _centres_of(histories: list[FloatArray], horizon: int, season: int, engine: str) -> FloatArray:
+def _centres_of(histories: list[FloatArray], horizon: int, season: int) -> FloatArray:
     methods = (forecast_theta, forecast_ets)
-    centres = [[method(past, horizon, season, [0.5], engine=engine)[:, 0] for method in methods] for past in histories]
+    centres = [[method(past, horizon, season, [0.5])[:, 0] for method in methods] for past in histories]
     return np.array(centres).reshape(len(histories), len(methods), horizon)
