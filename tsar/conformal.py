@@ -26,10 +26,10 @@ from tsar.arrays import read_arrays
 from tsar.backtesting.result import BacktestResult
 from tsar.backtesting.run import backtest
 from tsar.errors import OptionError, TsarWarning, warn
-from tsar.forecast import LARGEST, Forecast
+from tsar.forecast import Forecast
 from tsar.frame import normalize_frame
 from tsar.samples import Dependence
-from tsar.types import FloatArray
+from tsar.types import LARGEST, FloatArray
 
 METHODS = ("cqr", "split")
 RESIDUALS_WANTED = 200

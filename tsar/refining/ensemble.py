@@ -11,11 +11,11 @@ from collections.abc import Callable
 from multiprocessing import current_process
 
 import numpy as np
-import numpy.typing as npt
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 
 from tsar.refining.classical import forecast_ets, forecast_theta
+from tsar.refining.powers import exponents_of, multiply_by_powers
 from tsar.types import FloatArray, IntArray
 from tsar.workers import watched_workers
 
@@ -67,25 +67,10 @@ def join_classical(
     environment variable ``LOKY_MAX_CPU_COUNT``, allows; in one process within daemonic processes, which may have no
     children. `ResourceError`, ``resource.worker``, if one of them ends early.
     """
-    exponents = _exponents(
-        values, offsets
-    )  # powers of two: series near the largest and smallest numbers do as others do
+    exponents = exponents_of(values, offsets)
     values = np.ldexp(values, -np.repeat(exponents, np.diff(offsets)))
     scaled = np.ldexp(quantiles, -exponents[:, None, None])
-    moved = _join(scaled, values, offsets, season_length, decode)
-    largest = np.finfo(float).max
-    with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
-        result: FloatArray = np.clip(np.ldexp(moved, exponents[:, None, None]), -largest, largest)
-    return result
-
-
-def _exponents(values: FloatArray, offsets: IntArray) -> npt.NDArray[np.int32]:
-    """Power of two (I,) above the largest absolute value of each series."""
-    sizes = np.zeros(len(offsets) - 1)
-    filled = offsets[1:] > offsets[:-1]
-    if filled.any():
-        sizes[filled] = np.maximum.reduceat(np.where(np.isfinite(values), np.abs(values), 0.0), offsets[:-1][filled])
-    return np.frexp(sizes)[1]
+    return multiply_by_powers(_join(scaled, values, offsets, season_length, decode), exponents[:, None, None])
 
 
 def _join(
