@@ -26,10 +26,10 @@ from tsar.arrays import read_arrays
 from tsar.backtesting.result import BacktestResult
 from tsar.backtesting.run import backtest
 from tsar.errors import OptionError, TsarWarning, warn
-from tsar.forecast import LARGEST, Forecast
+from tsar.forecast import Forecast
 from tsar.frame import normalize_frame
 from tsar.samples import Dependence
-from tsar.types import FloatArray
+from tsar.types import LARGEST, FloatArray
 
 METHODS = ("cqr", "split")
 RESIDUALS_WANTED = 200
@@ -184,7 +184,7 @@ def calibrate_backtest(result: BacktestResult, method: str = "cqr", *, windows: 
     return calibrated.select(range(windows, total))
 
 
-def shifts_of(residuals: FloatArray, levels: FloatArray, wanted: int = RESIDUALS_WANTED) -> FloatArray:
+def shifts_of(residuals: FloatArray, levels: FloatArray) -> FloatArray:
     """Conformal quantiles (F, Q) of residuals (K, F, Q), step by step; few residuals are pooled with neighbours'.
 
     A level without any usable residual gets 0.
@@ -194,7 +194,7 @@ def shifts_of(residuals: FloatArray, levels: FloatArray, wanted: int = RESIDUALS
     shifts = np.zeros(residuals.shape[1:])
     for step in range(horizon):
         reach = 0
-        while counts[max(step - reach, 0) : step + reach + 1].sum() < wanted and reach < horizon:
+        while counts[max(step - reach, 0) : step + reach + 1].sum() < RESIDUALS_WANTED and reach < horizon:
             reach += 1
         pool = residuals[:, max(step - reach, 0) : step + reach + 1]
         for place, level in enumerate(levels):

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import ndtri
 
 from tsar.constraints import Bounds
 from tsar.errors import OptionError
 from tsar.samples import Dependence, sample_paths
-
-Array = npt.NDArray[np.float64]
-LARGEST = np.finfo(np.float64).max
+from tsar.types import LARGEST, FloatArray, ObjectArray
 
 
 @dataclass(frozen=True)
@@ -41,20 +38,20 @@ class Forecast:
         (I,) name of the target of each series, item by item where there are several; None: not known.
     """
 
-    quantiles: Array
-    levels: Array
-    lower: Array | None = None
+    quantiles: FloatArray
+    levels: FloatArray
+    lower: FloatArray | None = None
     bounds: Bounds | None = None
     dependence: Dependence | None = None
-    diagnosis: npt.NDArray[np.object_] | None = None
+    diagnosis: ObjectArray | None = None
     target_names: tuple[str, ...] | None = None
 
     @property
-    def median(self) -> Array:
+    def median(self) -> FloatArray:
         """(I, F) quantile at 0.5."""
         return self.at([0.5])[..., 0]
 
-    def at(self, levels: Sequence[float]) -> Array:
+    def at(self, levels: Sequence[float]) -> FloatArray:
         """Return the quantiles at any levels.
 
         Parameters
@@ -99,14 +96,14 @@ class Forecast:
             out = np.clip(low + share * spread, -LARGEST, LARGEST)
         return self._bounded(np.where(is_known, self.quantiles[..., exact], out))
 
-    def _bounded(self, result: Array) -> Array:
+    def _bounded(self, result: FloatArray) -> FloatArray:
         if self.lower is not None:
             result = np.maximum(result, self.lower[:, None, None])
         return result if self.bounds is None else self.bounds.apply(result)
 
     def sample(
         self, num_samples: int = 100, *, item_ids: Sequence[Any] | None = None, random_state: int | None = None
-    ) -> Array:
+    ) -> FloatArray:
         """Draw sample paths (I, S, F) whose steps go together; see `tsar.samples.sample_paths`.
 
         Parameters
@@ -132,7 +129,7 @@ class Forecast:
         return sample_paths(self, num_samples, ids, dependence=self.dependence, random_state=random_state)
 
 
-def validate_levels(levels: Sequence[float]) -> Array:
+def validate_levels(levels: Sequence[float]) -> FloatArray:
     """Return the levels as an array, or raise ``option.quantile_level``."""
     try:
         array = np.asarray(list(levels), dtype=np.float64)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator
 
@@ -38,6 +37,7 @@ from tsar.options import covariate_columns, validate_count, validate_horizon, va
 from tsar.refining.history import zero_bound
 from tsar.saved import load_forecaster, save_forecaster
 from tsar.tuning import adapt_inference, load_adapter, save_adapter, tune_forecaster
+from tsar.types import FloatArray
 from tsar.unfitted import NotFittedError
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -439,7 +439,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         """
         return load_model(self.model, resolve_device(self.device))
 
-    def remember(self, panel: Panel, bounds: dict[str, npt.NDArray[np.float64]]) -> None:
+    def remember(self, panel: Panel, bounds: dict[str, FloatArray]) -> None:
         """Take `panel` as the history to forecast from, and learn the effect of its covariates (quicker than to keep).
 
         `bounds` are those of the constraints that are columns, their last values (I,); both as `fit` makes them.
@@ -515,8 +515,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return effect
 
     def _follow_covariates(
-        self, panel: Panel, quantiles: npt.NDArray[np.float64], future: npt.NDArray[np.float64], inference: Inference
-    ) -> npt.NDArray[np.float64]:
+        self, panel: Panel, quantiles: FloatArray, future: FloatArray, inference: Inference
+    ) -> FloatArray:
         if panel.covariates is None:
             return quantiles
         effect = self._effect_of(panel, panel.covariates, inference)
@@ -546,13 +546,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         bounds = resolve_bounds(wanted, panel, forecast.quantiles.shape[1], columns, gap=self.gap)
         return replace(forecast, bounds=bounds)
 
-    def _bound_columns(self, df: Any, constraints: Any) -> dict[str, npt.NDArray[np.float64]]:
+    def _bound_columns(self, df: Any, constraints: Any) -> dict[str, FloatArray]:
         columns = read_bound_columns(
             normalize_constraints(constraints), df, id_column=self.id_column, timestamp_column=self.timestamp_column
         )
         return {name: values.repeat(self._num_targets()) for name, values in columns.items()}
 
-    def _lower_bound(self, panel: Panel) -> npt.NDArray[np.float64] | None:
+    def _lower_bound(self, panel: Panel) -> FloatArray | None:
         if isinstance(self.non_negative, str):
             return zero_bound(panel.values, panel.offsets)
         return np.zeros(panel.num_items) if self.non_negative else None
@@ -570,7 +570,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             return panel
         return add_calendar(panel, calendar=self.calendar, holidays=self.holidays)
 
-    def _future(self, panel: Panel, future_df: Any, horizon: int) -> npt.NDArray[np.float64]:
+    def _future(self, panel: Panel, future_df: Any, horizon: int) -> FloatArray:
         wanted = covariate_columns(self)
         future = read_ahead(
             panel, future_df, wanted, horizon, calendar=self.calendar, holidays=self.holidays,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from tsar.types import LARGEST, FloatArray
 
 
-def seasonal_error(past: Array, season_length: int) -> float:
+def seasonal_error(past: FloatArray, season_length: int) -> float:
     """Mean absolute difference at the seasonal lag of one history (N,); lag 1 if it is shorter than a season.
 
     Missing values are left out. NaN if nothing can be compared.
@@ -22,10 +21,10 @@ def seasonal_error(past: Array, season_length: int) -> float:
     if not np.isfinite(differences).any():
         return float("nan")
     with np.errstate(over="ignore"):
-        return float(np.minimum(np.ldexp(np.nanmean(differences), exponent), np.finfo(np.float64).max))
+        return float(np.minimum(np.ldexp(np.nanmean(differences), exponent), LARGEST))
 
 
-def mean_absolute_scaled_error(actual: Array, median: Array, scales: Array) -> float:
+def mean_absolute_scaled_error(actual: FloatArray, median: FloatArray, scales: FloatArray) -> float:
     """MASE: absolute error of the median over each series' seasonal error, mean over points (Hyndman & Koehler, 2006).
 
     Parameters
@@ -40,7 +39,7 @@ def mean_absolute_scaled_error(actual: Array, median: Array, scales: Array) -> f
     return float(np.nanmean(errors))
 
 
-def weighted_quantile_loss(actual: Array, quantiles: Array, levels: Sequence[float]) -> float:
+def weighted_quantile_loss(actual: FloatArray, quantiles: FloatArray, levels: Sequence[float]) -> float:
     """WQL: twice the pinball loss summed over the set, over the sum of absolute actual values, mean over levels.
 
     Parameters
@@ -59,14 +58,14 @@ def weighted_quantile_loss(actual: Array, quantiles: Array, levels: Sequence[flo
     return float((np.nansum(loss, axis=(0, 1)) / total).mean())
 
 
-def coverage(actual: Array, quantiles: Array) -> Array:
+def coverage(actual: FloatArray, quantiles: FloatArray) -> FloatArray:
     """Share of actual values at or below each quantile, (Q,); NaN is left out."""
     below = np.where(np.isfinite(actual)[..., None], actual[..., None] <= quantiles, np.nan)
-    result: Array = np.nanmean(below, axis=(0, 1))
+    result: FloatArray = np.nanmean(below, axis=(0, 1))
     return result
 
 
-def symmetric_mape(actual: Array, median: Array) -> float:
+def symmetric_mape(actual: FloatArray, median: FloatArray) -> float:
     """sMAPE: ``2 |actual - median| / (|actual| + |median|)``, mean over points; between 0 and 2.
 
     Parameters
@@ -80,13 +79,13 @@ def symmetric_mape(actual: Array, median: Array) -> float:
     return float(np.nanmean(share))
 
 
-def interval_coverage(actual: Array, lower: Array, upper: Array) -> float:
+def interval_coverage(actual: FloatArray, lower: FloatArray, upper: FloatArray) -> float:
     """Share of actual values (I, F) from `lower` to `upper` (I, F), both included; NaN in `actual` is left out."""
     inside = np.where(np.isfinite(actual), (actual >= lower) & (actual <= upper), np.nan)
     return float(np.nanmean(inside))
 
 
-def energy_score(actual: Array, paths: Array) -> float:
+def energy_score(actual: FloatArray, paths: FloatArray) -> float:
     """Energy score of sample paths, mean over items: lower is better, and sensitive to how steps go together.
 
     ``E |X - y| - E |X - X'| / 2`` with Euclidean norms over the horizon (Gneiting & Raftery, 2007, section 4.3).

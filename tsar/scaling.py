@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tsar.types import FloatArray
+
 Z_LIMIT = 30.0  # sinh(30) = 5e12 deviations: a bound against overflow, far outside of any forecast
 
 
@@ -54,6 +56,24 @@ class ScaleState:
     def denormalize(self, z: Tensor) -> Tensor:
         """Map z (B, T, K) back to data units; the exact inverse of `normalize` wherever `scale` > 0."""
         return self.loc.unsqueeze(-1) + self.scale.unsqueeze(-1) * torch.sinh(z)
+
+
+def near_one(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    """Divide windows (B, L) by a power of two near their largest observed value; return them and the powers (B,).
+
+    Nothing is rounded, and squares of the largest and the smallest numbers neither overflow nor vanish.
+    """
+    exponent = torch.frexp(torch.where(observed, values.abs(), 0.0).amax(1)).exponent.clamp(-1000, 1000)
+    power = torch.ldexp(torch.ones_like(values[:, 0]), exponent)
+    return values / power[:, None], power
+
+
+def back_from_one(quantiles: Tensor, power: Tensor) -> FloatArray:
+    """Multiply quantiles (B, …) by the powers (B,) again; beyond the largest number there is no quantile."""
+    largest = torch.finfo(quantiles.dtype).max
+    scaled: Tensor = quantiles * power.view(-1, *[1] * (quantiles.dim() - 1))
+    result: FloatArray = scaled.clamp(-largest, largest).cpu().numpy()
+    return result
 
 
 def causal_state(patches: Tensor, observed: Tensor) -> ScaleState:

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -108,7 +108,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return {**manifest, "sha256": hashes}
 
 
-def read_folder(folder: Path, load: Callable[[Path], bytes] = Path.read_bytes) -> dict[str, bytes]:
+def read_folder(folder: Path) -> dict[str, bytes]:
     """Return the content of every file of a manifest after checking its hash.
 
     Raises
@@ -121,7 +121,7 @@ def read_folder(folder: Path, load: Callable[[Path], bytes] = Path.read_bytes) -
         path = folder / name
         if not os.path.isfile(path):  # unlike the method, False for a name that is too long
             raise ReleaseError(f"{path} is missing.", code="release.missing_file", hint="Copy the release again.")
-        content = load(path)
+        content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != expected:
             raise ReleaseError(
                 f"{path} differs from its manifest: the file is damaged or was changed.",

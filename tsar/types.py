@@ -30,4 +30,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 ObjectArray: TypeAlias = NDArray[np.object_]
+LARGEST = np.finfo(np.float64).max
+"""Beyond it there is no quantile: what would be larger is this."""
+
 PathLike: TypeAlias = str | os.PathLike[str]

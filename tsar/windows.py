@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from tsar.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class Batch:
         (B, L) float64, right-aligned, NaN where missing and in the padding at the left.
     """
 
-    rows: npt.NDArray[np.int64]
-    context: npt.NDArray[np.float64]
+    rows: IntArray
+    context: FloatArray
 
 
 def make_batches(
-    values: npt.NDArray[np.float64],
-    offsets: npt.NDArray[np.int64],
+    values: FloatArray,
+    offsets: IntArray,
     *,
     context_length: int,
     patch_length: int,
@@ -72,12 +73,12 @@ def make_batches(
 
 
 def _cut(
-    values: npt.NDArray[np.float64],
-    offsets: npt.NDArray[np.int64],
-    lengths: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
+    values: FloatArray,
+    offsets: IntArray,
+    lengths: IntArray,
+    rows: IntArray,
     width: int,
-) -> npt.NDArray[np.float64]:
+) -> FloatArray:
     place = np.arange(-width, 0)
     index = offsets[rows + 1][:, None] + place
     inside = place >= -lengths[rows][:, None]

@@ -270,7 +270,7 @@ class _Networks(torch.nn.Module):
 MAPS: dict[str, Any] = {
     "identity": IdentityAdapter, "pca": PcaAdapter, "linear": LinearAdapter, "vae": VaeAdapter
 }  # fmt: skip
-METHODS = ("identity", "pca", "linear", "vae")
+METHODS = tuple(MAPS)
 
 
 def make_adapter(wanted: Any, seed: int = 0) -> ChannelAdapter:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tsar.model.decoder import Decoder
-from tsar.scaling import Z_LIMIT
+from tsar.scaling import Z_LIMIT, back_from_one, near_one
 from tsar.types import BoolArray, FloatArray, IntArray
 
 ROWS = 64  # windows that go through the model together
@@ -79,9 +79,7 @@ def infill(model: Decoder, context: FloatArray, *, symmetrize: bool = True) -> F
     device = next(model.parameters()).device
     values = torch.from_numpy(context).to(device)
     observed = torch.isfinite(values)
-    exponent = torch.frexp(torch.where(observed, values.abs(), 0.0).amax(1)).exponent.clamp(-1000, 1000)
-    unit = torch.ldexp(torch.ones_like(values[:, 0]), exponent)[:, None]
-    values = values / unit
+    values, power = near_one(values, observed)
     answer = _answer(model, values, observed)
     if symmetrize:
         backwards = values.flip(1), observed.flip(1)
@@ -89,9 +87,7 @@ def infill(model: Decoder, context: FloatArray, *, symmetrize: bool = True) -> F
         answers.append(-_answer(model, -backwards[0], backwards[1]).flip(1, 2))
         answer = answer + (sum(answers) - 4 * answer) / 4  # exact where all agree
     answer[~observed.any(1)] = torch.nan
-    largest = torch.finfo(answer.dtype).max
-    result: FloatArray = (answer * unit[..., None]).clamp(-largest, largest).cpu().numpy()
-    return result
+    return back_from_one(answer, power)
 
 
 def _answer(model: Decoder, values: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:

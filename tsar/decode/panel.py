@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,9 +26,10 @@ from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.model.memory import NO_MEMORY, is_out_of_memory, release_cached
-from tsar.scaling import Z_LIMIT
+from tsar.scaling import Z_LIMIT, back_from_one, near_one
 from tsar.tokenizers.patch import Tokens
 from tsar.tokenizers.period import Period
+from tsar.types import FloatArray, IntArray
 from tsar.windows import make_batches
 
 NODES = 15  # equally likely values a direction of the pool; the deciles 1, 3, 5, 7, 9 are among them
@@ -40,8 +40,8 @@ POINTS_PER_BATCH = {"cpu": 1 << 14, "cuda": 1 << 21}
 
 def decode_panel(
     model: Decoder,
-    values: npt.NDArray[np.float64],
-    offsets: npt.NDArray[np.int64],
+    values: FloatArray,
+    offsets: IntArray,
     prediction_length: int,
     *,
     context_lengths: Sequence[int],
@@ -49,7 +49,7 @@ def decode_panel(
     rows_per_batch: int | None = None,
     num_channels: int = 1,
     advance: Callable[[int], object] | None = None,
-) -> npt.NDArray[np.float64]:
+) -> FloatArray:
     """Forecast what follows the end of every series: windows -> tokens -> model -> distribution, batch by batch.
 
     Parameters
@@ -80,6 +80,7 @@ def decode_panel(
     quantiles = np.full((len(offsets) - 1, prediction_length, len(model.config.quantile_levels)), np.nan)
     counts = np.zeros(len(quantiles), dtype=np.int64)  # contexts that gave a forecast
     device = next(model.parameters()).device.type
+    decode_batch = _decode_twice if symmetrize else decode_within_memory
     for turn, context_length in enumerate(context_lengths):
         windows = make_batches(
             values,
@@ -91,9 +92,7 @@ def decode_panel(
             rows_together=num_channels,
         )
         for batch in windows:
-            new = (_decode_twice if symmetrize else decode_within_memory)(
-                model, batch.context, prediction_length, num_channels
-            )
+            new = decode_batch(model, batch.context, prediction_length, num_channels)
             counts[batch.rows] += ~np.isnan(new[:, 0, 0])
             quantiles[batch.rows] = _running_mean(quantiles[batch.rows], new, counts[batch.rows])
             if advance is not None and turn == len(context_lengths) - 1:
@@ -101,20 +100,16 @@ def decode_panel(
     return quantiles
 
 
-def _decode_twice(
-    model: Decoder, context: npt.NDArray[np.float64], prediction_length: int, num_channels: int = 1
-) -> npt.NDArray[np.float64]:
+def _decode_twice(model: Decoder, context: FloatArray, prediction_length: int, num_channels: int = 1) -> FloatArray:
     """Mean of f(x) and -f(-x); the levels are symmetric, so mirroring also reverses their order."""
     both = decode_within_memory(model, np.concatenate([context, -context]), prediction_length, num_channels)
     plain, mirrored = np.split(both, 2)
     # exact where both agree; halved before they are added, since the largest numbers have no sum
-    result: npt.NDArray[np.float64] = plain - (plain / 2 + mirrored[..., ::-1] / 2)
+    result: FloatArray = plain - (plain / 2 + mirrored[..., ::-1] / 2)
     return result
 
 
-def _running_mean(
-    mean: npt.NDArray[np.float64], new: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def _running_mean(mean: FloatArray, new: FloatArray, counts: IntArray) -> FloatArray:
     """Mean of new forecasts (B, F, Q) and the mean of earlier ones, `counts` (B,) in all; NaN counts for nothing.
 
     Each is divided before they are subtracted: the largest numbers do not overflow, and equal ones stay as they are.
@@ -125,9 +120,7 @@ def _running_mean(
 
 
 @torch.inference_mode()
-def decode(
-    model: Decoder, context: npt.NDArray[np.float64], prediction_length: int, num_channels: int = 1
-) -> npt.NDArray[np.float64]:
+def decode(model: Decoder, context: FloatArray, prediction_length: int, num_channels: int = 1) -> FloatArray:
     """Forecast a batch of windows.
 
     Parameters
@@ -164,17 +157,13 @@ def decode(
     values = torch.from_numpy(context).to(device)
     observed = torch.isfinite(values)
     unseen = ~observed.any(1)
-    exponent = torch.frexp(torch.where(observed, values.abs(), 0.0).amax(1)).exponent.clamp(-1000, 1000)
-    unit = torch.ldexp(torch.ones_like(values[:, 0]), exponent)  # a power of two, so nothing is rounded
-    values = values / unit[:, None]
+    values, power = near_one(values, observed)
     if model.config.has_vocabulary:
         quantiles = sampled_quantiles(model, values, observed, prediction_length)
     else:
         quantiles = _answer(model, values, observed, prediction_length, num_channels)
     quantiles[unseen] = torch.nan
-    largest = torch.finfo(quantiles.dtype).max  # beyond the largest number there is no quantile
-    result: npt.NDArray[np.float64] = (quantiles * unit[:, None, None]).clamp(-largest, largest).cpu().numpy()
-    return result
+    return back_from_one(quantiles, power)
 
 
 def _answer(model: Decoder, values: Tensor, observed: Tensor, prediction_length: int, num_channels: int) -> Tensor:
@@ -191,8 +180,8 @@ def _answer(model: Decoder, values: Tensor, observed: Tensor, prediction_length:
 
 
 def decode_within_memory(
-    model: Decoder, context: npt.NDArray[np.float64], prediction_length: int, num_channels: int = 1
-) -> npt.NDArray[np.float64]:
+    model: Decoder, context: FloatArray, prediction_length: int, num_channels: int = 1
+) -> FloatArray:
     """As `decode`; a batch that does not fit into memory is halved until it does.
 
     Raises

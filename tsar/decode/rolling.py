@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tsar.model.decoder import Decoder
-from tsar.scaling import Z_LIMIT
+from tsar.scaling import Z_LIMIT, back_from_one, near_one
 from tsar.types import FloatArray, IntArray
 
 ROWS = 16  # windows that go through the model together
@@ -103,9 +103,7 @@ def _answers(model: Decoder, context: FloatArray, horizon: int, symmetrize: bool
     """Quantiles (B, T, F, Q) of what follows each token of windows (B, L)."""
     values = torch.from_numpy(context).to(next(model.parameters()).device)
     observed = torch.isfinite(values)
-    exponent = torch.frexp(torch.where(observed, values.abs(), 0.0).amax(1)).exponent.clamp(-1000, 1000)
-    unit = torch.ldexp(torch.ones_like(values[:, 0]), exponent)
-    values = values / unit[:, None]
+    values, power = near_one(values, observed)
     if symmetrize:
         values, observed = torch.cat([values, -values]), observed.repeat(2, 1)
     tokens = model.tokenizer.encode(values, observed)
@@ -115,6 +113,4 @@ def _answers(model: Decoder, context: FloatArray, horizon: int, symmetrize: bool
     if symmetrize:
         plain, mirrored = answer.chunk(2)
         answer = plain - (plain + mirrored.flip(-1)) / 2
-    largest = torch.finfo(answer.dtype).max
-    result: FloatArray = (answer * unit[:, None, None, None]).clamp(-largest, largest).cpu().numpy()
-    return result
+    return back_from_one(answer, power)

@@ -21,7 +21,7 @@ from tsar.model.cache import Cache
 from tsar.model.decoder import Decoder
 from tsar.samples import Dependence
 from tsar.tokenizers.period import Period
-from tsar.types import BoolArray, FloatArray
+from tsar.types import LARGEST, BoolArray, FloatArray
 
 ROWS = 16
 """Windows of every batch, the last one filled up: with one shape, a path is the same in any company, bit for bit."""
@@ -158,8 +158,7 @@ class _Rollout:
 
     def _bounded(self, values: FloatArray) -> FloatArray:
         """In data units, whole numbers where the start has nothing else, and never below the bound."""
-        largest = np.finfo(np.float64).max
         with np.errstate(over="ignore"):
-            plain = np.clip(values * self.unit, -largest, largest)
+            plain = np.clip(values * self.unit, -LARGEST, LARGEST)
         bounded: FloatArray = np.maximum(np.where(self.is_whole, np.rint(plain), plain), self.lower)
         return bounded

@@ -37,11 +37,6 @@ class Head(nn.Module):
     anchor, the last observed value in z, (B, T) or (B, T, output_length); it gives (B, T, output_length, width).
     """
 
-    @staticmethod
-    def width_of(num_levels: int, num_components: int) -> int:
-        """Numbers for each point."""
-        raise NotImplementedError
-
     def initialize(self) -> None:
         """Draw fresh weights."""
         raise NotImplementedError

@@ -20,11 +20,6 @@ class CategoricalHead(Head):
         self.says_ids = False  # set by a decoder whose tokenizer has a vocabulary
         self.logits = nn.Linear(d_model, output_length * num_components)
 
-    @staticmethod
-    def width_of(num_levels: int, num_components: int) -> int:
-        """Numbers for each point."""
-        return num_components
-
     @torch.no_grad()
     def initialize(self) -> None:
         """Draw small weights: all classes are alike at first."""

@@ -40,11 +40,6 @@ class DiffusionHead(AnchoredHead):
         self.condition = nn.Linear(d_model, WIDTH)
         self.denoiser = Denoiser(output_length)
 
-    @staticmethod
-    def width_of(num_levels: int, num_components: int) -> int:
-        """Numbers for each point, besides the condition of all."""
-        return 2
-
     @torch.no_grad()
     def initialize(self) -> None:
         """Draw fresh weights: at first around half the anchor."""

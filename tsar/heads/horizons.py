@@ -32,11 +32,6 @@ class HorizonHeads(Head):
         self.horizons = horizons or (output_length,)
         self.heads = nn.ModuleList(QuantileHead(d_model, horizon, num_levels) for horizon in self.horizons)
 
-    @staticmethod
-    def width_of(num_levels: int, num_components: int) -> int:
-        """Numbers for each point."""
-        return num_levels
-
     def initialize(self) -> None:
         """Draw fresh weights."""
         for head in self.heads:

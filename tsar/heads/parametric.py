@@ -26,11 +26,6 @@ class StudentTHead(AnchoredHead):
         self.points = nn.Linear(d_model, output_length * 3)
         self.gate_unit = nn.Linear(d_model, 2)
 
-    @staticmethod
-    def width_of(num_levels: int, num_components: int) -> int:
-        """Numbers for each point."""
-        return 3
-
     @torch.no_grad()
     def initialize(self) -> None:
         """Draw fresh weights: at first around half the anchor."""
@@ -104,11 +99,6 @@ class MixtureHead(AnchoredHead):
         self.num_components = num_components
         self.points = nn.Linear(d_model, output_length * 3 * num_components)
         self.gate_unit = nn.Linear(d_model, 2)
-
-    @staticmethod
-    def width_of(num_levels: int, num_components: int) -> int:
-        """Numbers for each point."""
-        return 3 * num_components
 
     @torch.no_grad()
     def initialize(self) -> None:

@@ -19,11 +19,6 @@ class QuantileHead(AnchoredHead):
         self.quantiles = nn.Linear(d_model, output_length * num_levels)
         self.gate_unit = nn.Linear(d_model, 2)
 
-    @staticmethod
-    def width_of(num_levels: int, num_components: int) -> int:
-        """Numbers for each point."""
-        return num_levels
-
     @torch.no_grad()
     def initialize(self) -> None:
         """Draw fresh weights: at first half the anchor, with a narrow band of equal widths."""

@@ -47,12 +47,12 @@ def block_matrices(decoder: Decoder) -> Iterator[tuple[str, nn.Linear]]:
             yield name, module
 
 
-def rank_within(decoder: Decoder, share: float = MOST_TRAINED) -> int:
-    """Return the largest rank, at least 1, for which less than `share` of all weights is trained."""
+def rank_within(decoder: Decoder) -> int:
+    """Return the largest rank, at least 1, for which less than `MOST_TRAINED` of all weights is trained."""
     total = sum(param.numel() for param in decoder.parameters())
     norms = sum(m.weight.numel() for m in decoder.modules() if isinstance(m, RMSNorm))
     per_rank = sum(module.in_features + module.out_features for _, module in block_matrices(decoder))
-    return max(int((share * total - norms - 1) // per_rank), 1)
+    return max(int((MOST_TRAINED * total - norms - 1) // per_rank), 1)
 
 
 def add_lora(decoder: Decoder, rank: int, generator: Generator) -> None:

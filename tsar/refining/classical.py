@@ -22,6 +22,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from tsar.errors import OptionError
+from tsar.refining.powers import multiply_by_powers
 from tsar.types import FloatArray
 
 MAX_HISTORY = 200
@@ -118,10 +119,7 @@ def _forecast(method: Method, past: FloatArray, horizon: int, season: int, level
     history = fill_gaps(np.ldexp(past, -exponent))  # divided by a power of two, so nothing is rounded or overflows
     ordered = np.unique([*wanted, *JUDGED_LEVELS])
     quantiles = _forecast_clean(method, history, missing + horizon, season, ordered)
-    largest = np.finfo(float).max
-    with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
-        quantiles = np.clip(np.ldexp(quantiles, exponent), -largest, largest)
-    return quantiles[missing:, np.searchsorted(ordered, wanted)]
+    return multiply_by_powers(quantiles, exponent)[missing:, np.searchsorted(ordered, wanted)]
 
 
 def _forecast_clean(method: Method, history: FloatArray, horizon: int, season: int, levels: FloatArray) -> FloatArray:

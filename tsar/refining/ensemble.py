@@ -11,11 +11,11 @@ from collections.abc import Callable
 from multiprocessing import current_process
 
 import numpy as np
-import numpy.typing as npt
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 
 from tsar.refining.classical import forecast_ets, forecast_theta
+from tsar.refining.powers import exponents_of, multiply_by_powers
 from tsar.types import FloatArray, IntArray
 from tsar.workers import watched_workers
 
@@ -42,8 +42,6 @@ def join_classical(
     offsets: IntArray,
     season_length: int,
     decode: Decode,
-    *,
-    engine: str = "auto",
 ) -> FloatArray:
     """Move the quantiles (I, F, Q) of the model so that their median is the weighted centre of model, Theta and ETS.
 
@@ -57,8 +55,6 @@ def join_classical(
         Points in a season, 1 for none.
     decode
         Forecasts another panel with the model, (I, F, Q); called once a fold.
-    engine
-        As in `tsar.refining.classical.forecast_theta`.
 
     Returns
     -------
@@ -71,29 +67,14 @@ def join_classical(
     environment variable ``LOKY_MAX_CPU_COUNT``, allows; in one process within daemonic processes, which may have no
     children. `ResourceError`, ``resource.worker``, if one of them ends early.
     """
-    exponents = _exponents(
-        values, offsets
-    )  # powers of two: series near the largest and smallest numbers do as others do
+    exponents = exponents_of(values, offsets)
     values = np.ldexp(values, -np.repeat(exponents, np.diff(offsets)))
     scaled = np.ldexp(quantiles, -exponents[:, None, None])
-    moved = _join(scaled, values, offsets, season_length, decode, engine)
-    largest = np.finfo(float).max
-    with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
-        result: FloatArray = np.clip(np.ldexp(moved, exponents[:, None, None]), -largest, largest)
-    return result
-
-
-def _exponents(values: FloatArray, offsets: IntArray) -> npt.NDArray[np.int32]:
-    """Power of two (I,) above the largest absolute value of each series."""
-    sizes = np.zeros(len(offsets) - 1)
-    filled = offsets[1:] > offsets[:-1]
-    if filled.any():
-        sizes[filled] = np.maximum.reduceat(np.where(np.isfinite(values), np.abs(values), 0.0), offsets[:-1][filled])
-    return np.frexp(sizes)[1]
+    return multiply_by_powers(_join(scaled, values, offsets, season_length, decode), exponents[:, None, None])
 
 
 def _join(
-    quantiles: FloatArray, values: FloatArray, offsets: IntArray, season_length: int, decode: Decode, engine: str
+    quantiles: FloatArray, values: FloatArray, offsets: IntArray, season_length: int, decode: Decode
 ) -> FloatArray:
     """As `join_classical`, for series of moderate size."""
     horizon, middle = quantiles.shape[1], quantiles.shape[2] // 2
@@ -102,7 +83,7 @@ def _join(
         past, starts = cut_ends(values, offsets, fold * horizon, SHORTEST_FOLD)
         actual = _ends(values, offsets, fold * horizon, horizon)
         centres = np.stack(
-            [decode(past, starts)[..., middle], *_classical_centres(past, starts, horizon, season_length, engine)]
+            [decode(past, starts)[..., middle], *_classical_centres(past, starts, horizon, season_length)]
         )
         missed = np.abs(centres - actual)
         with np.errstate(invalid="ignore"):
@@ -110,9 +91,7 @@ def _join(
         usable = np.isfinite(missed).any(-1).all(0, keepdims=True).T
         errors += np.where(usable, error, 0.0)
     weights = backtest_weights(errors)
-    centres = np.stack(
-        [quantiles[..., middle], *_classical_centres(values, offsets, horizon, season_length, engine)], -1
-    )
+    centres = np.stack([quantiles[..., middle], *_classical_centres(values, offsets, horizon, season_length)], -1)
     centre = np.einsum("ifm,im->if", centres, weights)
     moved: FloatArray = quantiles + (centre - quantiles[..., middle])[..., None]
     return np.where(np.isfinite(moved), moved, quantiles)
@@ -144,14 +123,12 @@ def _ends(values: FloatArray, offsets: IntArray, back: int, length: int) -> Floa
     return np.where(place >= offsets[:-1, None], values[np.clip(place, 0, len(values) - 1)], np.nan)
 
 
-def _classical_centres(
-    values: FloatArray, offsets: IntArray, horizon: int, season: int, engine: str
-) -> list[FloatArray]:
+def _classical_centres(values: FloatArray, offsets: IntArray, horizon: int, season: int) -> list[FloatArray]:
     """Medians (I, F) of Theta and of ETS, many series at a time."""
     items = np.arange(len(offsets) - 1)
     parts = np.array_split(items, max(len(items) // ITEMS_PER_JOB, 1))
     histories = [[values[offsets[item] : offsets[item + 1]] for item in part] for part in parts]
-    jobs = [delayed(_centres_of)(history, horizon, season, engine) for history in histories]
+    jobs = [delayed(_centres_of)(history, horizon, season) for history in histories]
     with watched_workers():
         done = np.concatenate(Parallel(n_jobs=_num_jobs(len(parts)))(jobs))
     return [done[:, 0], done[:, 1]]
@@ -165,7 +142,7 @@ def _num_jobs(num_parts: int) -> int:
     return -1 if asked is None else int(asked)
 
 
-def _centres_of(histories: list[FloatArray], horizon: int, season: int, engine: str) -> FloatArray:
+def _centres_of(histories: list[FloatArray], horizon: int, season: int) -> FloatArray:
     methods = (forecast_theta, forecast_ets)
-    centres = [[method(past, horizon, season, [0.5], engine=engine)[:, 0] for method in methods] for past in histories]
+    centres = [[method(past, horizon, season, [0.5])[:, 0] for method in methods] for past in histories]
     return np.array(centres).reshape(len(histories), len(methods), horizon)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tsar.refining.powers import multiply_by_powers
 from tsar.types import FloatArray, IntArray
-
-LARGEST = np.finfo(np.float64).max
 
 SEASONS_IN_CONTEXT = 8
 """With fewer seasons than this in the context, a coarse view pays."""
@@ -93,9 +92,7 @@ def follow_coarse(quantiles: FloatArray, coarse: FloatArray, rate: int, weight: 
     right = np.minimum(left + 1, runs - 1)
     smooth = shift[:, left] + (place - left) * (shift[:, right] - shift[:, left])
     moved = quantiles + weight * np.nan_to_num(smooth)[..., None]
-    with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
-        result: FloatArray = np.clip(np.ldexp(moved, exponent), -LARGEST, LARGEST)
-    return result
+    return multiply_by_powers(moved, exponent)
 
 
 def zero_bound(values: FloatArray, offsets: IntArray) -> FloatArray:

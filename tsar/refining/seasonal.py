@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from tsar.refining.powers import exponents_of, multiply_by_powers
 from tsar.tokenizers.period import find_period
 from tsar.types import BoolArray, FloatArray, IntArray
 from tsar.windows import make_batches
@@ -31,7 +32,6 @@ SHORTEST_TEST, LONGEST_TEST = (
     48,
     256,
 )  # points held back for the backtest, and no more than a quarter of the history, for each
-LARGEST = np.finfo(np.float64).max
 NARROWEST = 0.1  # of the model's spread
 PATCH = 64
 POINTS_AT_ONCE = 1 << 20
@@ -60,7 +60,7 @@ def follow_period(quantiles: FloatArray, values: FloatArray, offsets: IntArray, 
     -----
     Two backtests of at most 416 steps, only for series whose cycles repeat; others cost a Fourier transform.
     """
-    exponents = _exponents(values, offsets)  # powers of two: the largest and smallest numbers do as others do
+    exponents = exponents_of(values, offsets)
     scaled = np.ldexp(values, -np.repeat(exponents, np.diff(offsets)))
     moved = quantiles.copy()
     for batch in make_batches(
@@ -79,18 +79,8 @@ def follow_period(quantiles: FloatArray, values: FloatArray, offsets: IntArray, 
             chosen = cycles[found.chosen, np.arange(len(items))]
             unit = exponents[items, None, None]
             near = _move(np.ldexp(quantiles[items], -unit), chosen, found.errors.mean(1), model_error.mean(1))
-            with np.errstate(over="ignore", under="ignore"):  # beyond the largest number there is no quantile
-                moved[items] = np.clip(np.ldexp(near, unit), -LARGEST, LARGEST)
+            moved[items] = multiply_by_powers(near, unit)
     return moved
-
-
-def _exponents(values: FloatArray, offsets: IntArray) -> IntArray:
-    """Power of two (I,) above the largest absolute value of each series."""
-    sizes = np.zeros(len(offsets) - 1)
-    filled = offsets[1:] > offsets[:-1]
-    if filled.any():
-        sizes[filled] = np.maximum.reduceat(np.abs(np.nan_to_num(values)), offsets[:-1][filled])
-    return np.frexp(sizes)[1].astype(np.int64)
 
 
 def _move(quantiles: FloatArray, cycles: FloatArray, cycle_error: FloatArray, model_error: FloatArray) -> FloatArray:
