@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,9 +177,9 @@ def hold_back_frame(panel: Panel, validation: Panel, prediction_length: int, sea
     FrameError
         ``frame.empty`` if no stamp of it follows an item of the panel.
     """
-    places = {item: place for place, item in enumerate(_series_names(panel))}
+    places = {item: place for place, item in enumerate(panel.item_ids)}
     pasts, actual = [], []
-    for place, item in enumerate(_series_names(validation)):
+    for place, item in enumerate(validation.item_ids):
         if item not in places:
             continue
         own = places[item]
@@ -199,16 +198,6 @@ def hold_back_frame(panel: Panel, validation: Panel, prediction_length: int, sea
             hint="Give the rows that come after those of df, or None to hold back the ends of df",
         )
     return _held_back(pasts, actual, prediction_length, season_length)
-
-
-def _series_names(panel: Panel) -> list[tuple[Any, int]]:
-    """Id of each series and which of its item's series it is: an item has as many as there are targets."""
-    seen: Counter[Any] = Counter()
-    names = []
-    for item in panel.item_ids:
-        names.append((item, seen[item]))
-        seen[item] += 1
-    return names
 
 
 def _held_back(

@@ -191,21 +191,6 @@ def test_rows_given_for_validation_are_used_for_it(frame, decoder):
     assert code_of(forecaster.fit, frame, validation=frame[~is_new]) == "frame.empty"
 
 
-def test_each_target_is_held_against_its_own_future(frame, decoder):
-    """Scores are in units of each series, so a target in other units beside itself changes none of them."""
-    both = frame.assign(other=1024 * frame["target"])
-    is_new = frame["timestamp"] >= 190
-
-    def score(target):
-        forecaster = Forecaster(decoder, prediction_length=8, mode="full", fine_tune=QUICK, target=target)
-        report = forecaster.fit(both[~is_new], validation=both[is_new]).fine_tune_report_
-        return report.num_windows, report.zero_shot_score
-
-    (alone, expected), (together, found) = score("target"), score(["target", "other"])
-    assert (alone, together) == (3, 6)
-    assert found == pytest.approx(expected, rel=1e-5)
-
-
 def test_fine_tuning_leaves_the_callers_random_numbers(frame, decoder, tmp_path):
     before = torch.get_rng_state()
     for mode in ("head", "prompt", "lora", "full", "from_scratch"):
