@@ -16,6 +16,11 @@ from tsar.errors import OptionError
 from tsar.types import FloatArray
 
 METHODS = ("bottom_up", "ols", "wls_struct", "mint_shrink")
+STEADY = 1e-12
+"""Errors vary if their range is a larger share of their size than this, which rounding is not."""
+
+TRUST = 1e-6
+"""Variance of a series whose errors do not vary, as a share of the smallest of the others."""
 
 
 def summing_matrix(parents: Mapping[Any, Sequence[Any]], item_ids: Sequence[Any]) -> FloatArray:
@@ -100,7 +105,7 @@ def reconcile(
     elif method == "wls_struct":
         bottom = _project(flat, summing, np.diag(summing.sum(1)))
     else:
-        bottom = _project(flat, summing, shrunk_covariance(_usable(residuals, len(summing))))
+        bottom = _project(flat, summing, _trusted_covariance(_usable(residuals, len(summing))))
     result: FloatArray = (summing @ bottom).reshape(np.shape(forecast))
     return result
 
@@ -131,6 +136,17 @@ def shrunk_covariance(residuals: FloatArray) -> FloatArray:
     amount = np.clip(variance[off].sum() / max((correlation[off] ** 2).sum(), 1e-300), 0.0, 1.0)
     shrunk: FloatArray = np.where(off, (1 - amount) * covariance, covariance).astype(np.float64)
     return shrunk
+
+
+def _trusted_covariance(residuals: FloatArray) -> FloatArray:
+    """As `shrunk_covariance`, of errors (I, T) of any size; a series whose errors never vary is trusted most of all."""
+    unit = np.ldexp(1.0, -int(np.frexp(np.abs(residuals).max())[1]))  # a power of two: only the ratios count
+    covariance = shrunk_covariance(residuals * unit)
+    varies = np.ptp(residuals, axis=1) > STEADY * np.abs(residuals).max(1)
+    least = TRUST * np.diagonal(covariance)[varies].min() if varies.any() else 1.0
+    known = np.where(varies[:, None] & varies, covariance, 0.0)
+    trusted: FloatArray = known + np.diag(np.where(varies, 0.0, least))
+    return trusted
 
 
 def _project(forecast: FloatArray, summing: FloatArray, covariance: FloatArray) -> FloatArray:

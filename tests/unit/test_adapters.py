@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -197,3 +198,28 @@ def test_adapters_that_cannot_be_are_refused(wanted: Any) -> None:
     with pytest.raises(OptionError) as caught:
         make_forecaster(channel_adapter=wanted).fit(make_frame())
     assert caught.value.code == "option.invalid"
+
+
+def test_identity_leaves_every_channel_to_itself_whatever_others_miss() -> None:
+    frame = pd.concat([make_frame(), make_frame().assign(item_id="b", west=np.nan)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TsarWarning)
+        alone, mapped = (make_forecaster(channel_adapter=kind).predict(frame) for kind in (None, "identity"))
+    np.testing.assert_allclose(mapped["predictions"], alone["predictions"], rtol=1e-6)
+    with pytest.raises(OptionError, match="num_latents"):
+        make_forecaster(channel_adapter={"kind": "identity", "num_latents": 2}).fit(make_frame())
+
+
+@pytest.mark.parametrize("kind", ["pca", "linear", {"kind": "vae", "steps": 10}])
+def test_channels_that_are_never_seen_together_are_forecast_by_themselves(kind: Any) -> None:
+    turns = make_frame()
+    turns.loc[turns.index % 2 == 0, "north"] = np.nan
+    turns.loc[turns.index % 2 == 1, ["south", "west"]] = np.nan
+    without = make_frame().assign(west=np.nan)
+    for frame, num_missing in ((turns, 0), (without, 6)):
+        with warnings.catch_warnings():
+            if num_missing:
+                warnings.simplefilter("ignore", TsarWarning)
+            answer, alone = (make_forecaster(channel_adapter=one).predict(frame) for one in (kind, None))
+        pd.testing.assert_frame_equal(answer, alone)
+        assert answer["predictions"].isna().sum() == num_missing

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy.special import ndtri
 
@@ -363,3 +365,20 @@ def test_static_covariates_alone() -> None:
     forecaster = make_forecaster(static_covariates=["size"], covariate_method="ridge").fit(frame)
     forecast = forecaster.predict()
     assert np.isfinite(forecast.drop(columns=["item_id", "timestamp", "target_name"]).to_numpy()).all()
+
+
+def test_static_covariates_that_nobody_knows() -> None:
+    frame = make_frame(items=3).drop(columns="driver").assign(size=np.nan)
+    forecast = make_forecaster(static_covariates=["size"], covariate_method="ridge").fit(frame).predict()
+    pd.testing.assert_frame_equal(forecast, make_forecaster().fit(frame).predict())
+
+
+def test_wide_integers_as_a_covariate_of_arrow() -> None:
+    frame = make_frame(items=1)[:120]
+    wide = frame.assign(driver=2**60 + 2 * np.arange(len(frame)) + 1)
+    forecaster = make_forecaster(past_covariates=["driver"], covariate_method="ridge")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TsarWarning)
+        expected = forecaster.fit(wide).predict()
+        found = forecaster.fit(pa.Table.from_pandas(wide)).predict().to_pandas()
+    np.testing.assert_array_equal(found["predictions"], expected["predictions"])

@@ -97,3 +97,21 @@ def test_shrinkage_keeps_the_diagonal_and_is_positive_definite():
 def test_refusals(case, call):
     with pytest.raises(OptionError):
         call(*case)
+
+
+def test_a_series_that_was_always_right_is_taken_at_its_word(case):
+    summing, forecast, residuals = case
+    for steady in (0.0, 0.1):  # of the second, mean and values differ by rounding
+        residuals[4] = steady
+        result = reconcile(forecast, summing, residuals=residuals)
+        np.testing.assert_allclose(result[4], forecast[4], atol=1e-3)
+        np.testing.assert_allclose(result, summing @ result[BOTTOM], atol=1e-9)
+    alike = reconcile(forecast, summing, residuals=np.ones((8, 9)))
+    np.testing.assert_allclose(alike, reconcile(forecast, summing, method="ols"), atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [2.0**600, 2.0**-600])
+def test_the_size_of_residuals_does_not_matter(case, size):
+    summing, forecast, residuals = case
+    expected = reconcile(forecast, summing, residuals=residuals)
+    np.testing.assert_array_equal(reconcile(forecast, summing, residuals=residuals * size), expected)

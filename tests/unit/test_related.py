@@ -8,7 +8,7 @@ import pytest
 
 from tsar import Forecaster
 from tsar.channels.related import MAX_GROUP, align_series, find_leaders
-from tsar.errors import OptionError
+from tsar.errors import OptionError, TsarWarning
 
 LAG, HORIZON = 4, 4
 
@@ -80,3 +80,11 @@ def test_large_groups_are_refused() -> None:
     frame = pd.DataFrame({"item_id": np.arange(MAX_GROUP + 1).repeat(3), "timestamp": list(range(3)) * (MAX_GROUP + 1)})
     with pytest.raises(OptionError, match="257"):
         Forecaster(prediction_length=1, channel_adapter="group").predict(frame.assign(target=1.0 + frame["timestamp"]))
+
+
+def test_series_of_one_row_have_no_leaders() -> None:
+    frame = make_frame(size=60)
+    first = frame[frame["timestamp"] == frame["timestamp"].max()]
+    with pytest.warns(TsarWarning, match="only one observed value"):
+        grouped = forecast(first, channel_adapter="group", freq="D")
+    assert np.isfinite(grouped["predictions"]).all()

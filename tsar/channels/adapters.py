@@ -89,7 +89,23 @@ class LinearMap(BaseEstimator):  # type: ignore[misc]
 
 
 class IdentityAdapter(LinearMap):
-    """Every channel by itself."""
+    """Every channel by itself, also where others are missing."""
+
+    def fit(self, rows: FloatArray) -> LinearMap:
+        """There is nothing to learn; ``option.invalid`` for fewer latents than channels."""
+        channels = rows.shape[1]
+        if count_latents(self.num_latents, channels) < channels:
+            text = f"The identity keeps all {channels} channels, so num_latents cannot be {self.num_latents!r}."
+            raise OptionError(text, code="option.invalid", hint='{"kind": "pca", "num_latents": …} keeps fewer.')
+        return super().fit(rows)
+
+    def transform(self, rows: FloatArray) -> FloatArray:
+        """Return the rows (N, C) as they are; a product with ones and zeros would spread what is missing."""
+        return rows
+
+    def inverse(self, latent: FloatArray) -> FloatArray:
+        """Return the rows (N, C) as they are."""
+        return latent
 
     def _find(self, rows: FloatArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
         return np.eye(len(covariance)), np.eye(len(covariance))

@@ -109,7 +109,8 @@ def forecast_channels(
         return follow(quantiles, panel, num_channels, inference, seed=seed)
     fitted: Any = adapter or _fit_map(panel, num_channels, wanted, seed)
     forecast = partial(inference.forecast, prediction_length=prediction_length)
-    return forecast_latent(panel, num_channels, fitted, forecast, inference.levels, seed)
+    quantiles = forecast_latent(panel, num_channels, fitted, forecast, inference.levels, seed)
+    return _fill_lost(quantiles, panel, partial(forecast, panel))
 
 
 def forecast_latent(
@@ -155,6 +156,13 @@ def forecast_latent(
         law += middle - law[len(levels) // 2]
         result[item * num_channels : (item + 1) * num_channels] = (law * scale + loc).transpose(2, 1, 0)
     return result
+
+
+def _fill_lost(quantiles: FloatArray, panel: Panel, forecast: Callable[[], FloatArray]) -> FloatArray:
+    """Forecast by themselves the series of which latent channels say nothing, since others are missing all along."""
+    seen = np.add.reduceat(np.isfinite(panel.values), panel.offsets[:-1]) > 0
+    lost = seen & np.isnan(quantiles[:, 0, 0])
+    return np.where(lost[:, None, None], forecast(), quantiles) if lost.any() else quantiles
 
 
 def fill_missing(rows: FloatArray, complete: FloatArray) -> FloatArray:

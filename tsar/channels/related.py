@@ -120,6 +120,8 @@ def find_leaders(aligned: FloatArray, season: int) -> list[IntArray]:
     """
     white = np.stack([whiten(series, season) for series in aligned])
     size = white.shape[1]
+    if not size:
+        return [np.empty(0, dtype=np.int64)] * len(aligned)
     spectra, present = np.fft.rfft(white, 2 * size), (white != 0).astype(float)
     lags = min(MAX_LAG, size // 2)
     own = np.fft.irfft(np.abs(spectra) ** 2, axis=1)[:, : lags + 1]

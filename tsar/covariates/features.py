@@ -95,7 +95,7 @@ def make_rows(
 
 
 def _standardised(static: FloatArray) -> FloatArray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centred = static - np.nanmean(static, 1, keepdims=True)
-        result: FloatArray = centred / np.maximum(np.nanstd(static, 1, keepdims=True), 1e-12)
+    known = np.where(np.isfinite(static).any(1, keepdims=True), static, 0.0)  # of no item: nothing to tell them apart
+    centred = known - np.nanmean(known, 1, keepdims=True)
+    result: FloatArray = centred / np.maximum(np.nanstd(known, 1, keepdims=True), 1e-12)
     return result

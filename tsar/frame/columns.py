@@ -132,14 +132,9 @@ def _check_columns(present: Sequence[str], wanted: Sequence[str]) -> None:
 
 def read_columns(table: nw.DataFrame[Any], id_column: str | None, timestamp_column: str, target: str) -> Columns:
     """Take the columns out of a table, as pandas series with their values unchanged."""
-    stamps, values = table[timestamp_column], table[target]
-    is_pandas = table.implementation.is_pandas()
+    stamps, values = table[timestamp_column], numbers_as_floats(table[target])
     if table.implementation.is_pyarrow():
         stamps = _without_dictionary(stamps)
-        if values.dtype.is_numeric():  # unsafe: wide integers are rounded, as pandas and polars do
-            values = nw.from_native(values.to_native().cast(pa.float64(), safe=False), series_only=True)
-    elif not is_pandas and values.dtype.is_numeric():
-        values = values.cast(nw.Float64)
     if stamps.dtype == nw.Date:
         stamps = stamps.cast(nw.Datetime("ms"))
     return Columns(
@@ -149,6 +144,15 @@ def read_columns(table: nw.DataFrame[Any], id_column: str | None, timestamp_colu
         names=(id_column, timestamp_column, target),
         stamps_are_dates=table[timestamp_column].dtype == nw.Date,
     )
+
+
+def numbers_as_floats(column: nw.Series[Any]) -> nw.Series[Any]:
+    """Numbers of polars and arrow as float64, where pandas would make objects of some types; all else as it is."""
+    if column.implementation.is_pandas() or not column.dtype.is_numeric():
+        return column
+    if column.implementation.is_pyarrow():  # unsafe: wide integers are rounded, as pandas and polars do
+        return nw.from_native(column.to_native().cast(pa.float64(), safe=False), series_only=True)
+    return column.cast(nw.Float64)
 
 
 def _without_dictionary(column: nw.Series[Any]) -> nw.Series[Any]:

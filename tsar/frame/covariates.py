@@ -17,6 +17,7 @@ import pandas as pd
 from tsar.errors import CovariateError
 from tsar.frame.columns import (
     Columns,
+    numbers_as_floats,
     read_columns,
     read_ids,
     read_stamps,
@@ -261,10 +262,7 @@ def _instants(stamps: pd.Index) -> list[IntArray]:
 
 
 def _read_column(table: nw.DataFrame[Any], name: str) -> pd.Series:
-    column = table[name]
-    if not table.implementation.is_pandas() and column.dtype.is_numeric():
-        column = column.cast(nw.Float64)
-    return to_pandas(column)
+    return to_pandas(numbers_as_floats(table[name]))
 
 
 def _one_per_item(column: pd.Series, items: IntArray, item_ids: ObjectArray, name: str) -> pd.Series:
