@@ -125,4 +125,7 @@ class Inference:
         coarse = downsample(panel.values, panel.offsets, rate, longer_than=longest, at_least=patch)
         if not len(coarse[0]):
             return quantiles
-        return follow_coarse(quantiles, self.decode(*coarse, -(-horizon // rate)), rate)
+        level = self.decode(*coarse, -(-horizon // rate))
+        low, high = (bound.reduceat(panel.values, panel.offsets[:-1]) for bound in (np.fmin, np.fmax))
+        level[low == high] = np.nan  # means of equal numbers are rounded: a constant stays what it is
+        return follow_coarse(quantiles, level, rate)

@@ -121,6 +121,15 @@ def test_a_coarse_view_sees_the_week_that_the_context_does_not():
     assert errors["auto"] < 0.8 * errors[1]
 
 
+def test_a_constant_is_repeated_to_the_last_bit(tiny_release):
+    """Means of equal numbers are rounded: the coarse view is not asked where nothing ever varied."""
+    stamps = pd.date_range("2024-01-01", periods=2000, freq="min")
+    parts = [pd.DataFrame({"item_id": str(y), "timestamp": stamps, "target": y}) for y in (0.1, 0.7, 9.3e17, 1.7e308)]
+    forecast = Forecaster(tiny_release, prediction_length=70).predict(pd.concat(parts))
+    np.testing.assert_array_equal(forecast["predictions"], forecast["item_id"].astype(float))
+    np.testing.assert_array_equal(forecast["0.1"], forecast["0.9"])
+
+
 def test_short_series_are_the_same_with_and_without_the_coarse_view():
     df = ten_minutes(5)
     with_it, without = (Forecaster(prediction_length=10, downsample=rate).predict(df) for rate in ("auto", 1))
