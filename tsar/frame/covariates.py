@@ -25,7 +25,8 @@ from tsar.frame.columns import (
     refuse_other_stamps,
     to_pandas,
 )
-from tsar.freq.grid import NS_PER_DAY, dtype_of, integers, ticks_per_day
+from tsar.freq.alias import NS_PER_DAY
+from tsar.freq.grid import dtype_of, integers, ticks_per_day
 from tsar.types import FloatArray, IntArray, ObjectArray
 
 if TYPE_CHECKING:
