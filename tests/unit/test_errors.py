@@ -66,6 +66,27 @@ def test_every_paragraph_has_a_meaning_an_example_and_a_remedy():
     assert thin == []
 
 
+def raising_classes() -> dict[str, set[str]]:
+    """Family of codes -> classes that the source raises with them."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "tsar").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            given = node.keywords if isinstance(node, ast.Call) else []
+            codes = [one.value.value for one in given if one.arg == "code" and isinstance(one.value, ast.Constant)]
+            for code in codes:
+                found.setdefault(code.split(".")[0], set()).add(ast.unparse(node.func))
+    return found
+
+
+def test_the_table_of_families_names_the_class_and_its_builtins():
+    rows = re.findall(r"^\| (.+?) \| `(\w+)` \| (.+?) \| \[", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    documented = {family: kind for families, kind, _ in rows for family in re.findall(r"`(\w+)\.…`", families)}
+    assert {family: {kind} for family, kind in documented.items()} == raising_classes()
+    assert set(documented) == {code.split(".")[0] for code in CODES}
+    for _, kind, builtins in rows:
+        assert set(re.findall(r"`(\w+)`", builtins)) == {one.__name__ for one in BUILTINS[kind]}
+
+
 def test_codes_are_spelled_alike():
     assert [code for code in CODES if not re.fullmatch(r"[a-z]+\.[a-z]+(_[a-z]+)*", code)] == []
 

@@ -327,16 +327,6 @@ def test_horizons(horizon):
     assert result["timestamp"].iloc[-1] == HOURS[-1] + pd.Timedelta(hours=horizon)
 
 
-@pytest.mark.parametrize("context_length", [3, 96, 1024, 4096])
-def test_contexts(context_length):
-    hours = pd.date_range("2024-01-01", periods=5000, freq="h")
-    wave = 10 + 5 * np.sin(2 * np.pi * np.arange(5000) / 24)
-    frame = pd.DataFrame({"item_id": "a", "timestamp": hours, "target": wave})
-    quantiles = predict(frame, prediction_length=48, context_length=context_length)[NAMES].to_numpy()
-    assert (np.diff(quantiles, axis=1) >= 0).all()
-    assert (np.abs(quantiles - 10) < 15).all()
-
-
 def test_shorter_forecast_is_the_start_of_a_longer_one():
     """Within one answer of the model exactly; a longer one leans on other hidden tokens, so it is near, not equal."""
     longest = predict(make_series(), prediction_length=64)[NUMBERS].to_numpy()

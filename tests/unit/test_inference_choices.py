@@ -91,6 +91,13 @@ def test_sizes_beyond_any_series_change_nothing(size):
     pd.testing.assert_frame_equal(predict(df, batch_size=size), plain)
 
 
+@pytest.mark.parametrize("context_length", [3, 96, 1024, 4096])
+def test_any_context_gives_ordered_quantiles_of_the_size_of_the_data(context_length):
+    quantiles = predict(make_series(size=5000), prediction_length=48, context_length=context_length)[NAMES].to_numpy()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    assert (np.abs(quantiles - 10) < 3).all()
+
+
 def test_a_missing_end_is_no_context_of_its_own():
     df = make_series(size=200)
     df.loc[160:, "target"] = np.nan
