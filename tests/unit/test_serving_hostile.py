@@ -140,6 +140,21 @@ def test_clients_that_leave_are_forgotten(address):
     assert json.loads(read(address, "/health"))["waiting"] == 0
 
 
+def test_what_nobody_waits_for_is_not_forecast(tiny_release):
+    with running(tiny_release, linger_seconds=1.5) as address:
+        clients = [connect(address) for _ in range(5)]
+        for client in clients:
+            client.sendall(head(len(BODY)) + BODY)
+        while json.loads(read(address, "/health"))["waiting"] < 5:
+            time.sleep(0.01)
+        for client in clients[1:]:
+            client.close()
+        assert clients[0].recv(65536).startswith(b"HTTP/1.1 200 ")
+        clients[0].close()
+        assert "tsar_batch_requests_sum 1.0" in read(address, "/metrics")
+        assert ask(address, GOOD)[0] == 200
+
+
 def test_three_hundred_idle_connections_keep_nobody_out(address):
     clients = [connect(address) for _ in range(300)]
     try:

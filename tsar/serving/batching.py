@@ -111,7 +111,9 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: list[_Waiting]) -> None:
-        wanted = [one for one in batch if not one.answer.done()]  # the others were given up
+        wanted = [one for one in batch if not one.answer.done()]  # the clients of the others have gone
+        if not wanted:
+            return
         try:
             loop = asyncio.get_running_loop()
             answers = await loop.run_in_executor(self._thread, self.run, [one.request for one in wanted])

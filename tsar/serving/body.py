@@ -54,17 +54,35 @@ class BodyLimit:
         if not is_whole:
             self._drop(body)
             return
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-        size = len(body)
+        content, size = bytes(body), len(body)
         body.clear()
-
-        async def replay() -> Message:
-            return whole.pop() if whole else await receive()
-
         try:
-            await self.app(scope, replay, send)
+            await self._pass_on(content, scope, receive, send)
         finally:
             self.held -= size
+
+    async def _pass_on(self, content: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer; it is cancelled where the client leaves before its answer begins."""
+        whole: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+        begun = False
+
+        async def replay() -> Message:
+            return whole.pop() if whole else await asyncio.shield(gone)
+
+        async def tell(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        gone = asyncio.ensure_future(_wait_until_gone(receive))
+        answering = asyncio.ensure_future(_run(self.app, scope, replay, tell))
+        try:
+            await asyncio.wait({gone, answering}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done() or begun:
+                await answering
+        finally:
+            gone.cancel()
+            answering.cancel()
 
     async def _read(self, body: bytearray, receive: Receive) -> bool:
         """Whether the body came to its end; False if the client has gone."""
@@ -93,3 +111,13 @@ class BodyLimit:
     def _drop(self, body: bytearray) -> None:
         self.held -= len(body)
         body.clear()
+
+
+async def _run(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+async def _wait_until_gone(receive: Receive) -> Message:
+    while (message := await receive())["type"] != "http.disconnect":
+        pass
+    return message
