@@ -9,8 +9,8 @@ import torch
 
 from tsar.errors import ModelError, OptionError
 from tsar.model.decoder import Decoder
-from tsar.model.files import model_files, read_decoder
-from tsar.registry import find_model
+from tsar.model.files import CONFIG, model_files, read_decoder
+from tsar.registry import find_model, is_shipped
 from tsar.storage import MANIFEST, make_manifest, read_folder
 from tsar.upgrade import upgrade_files
 
@@ -54,8 +54,24 @@ def find_release(model: str | Path) -> Path:
     if isinstance(model, Path) or path.name != str(model) or (path / MANIFEST).is_file():
         if not path.is_dir():
             raise ModelError(f"There is no release folder at {path}.", code="model.unknown_name")
+        _refuse_relatives(path)
         return path
+    if not is_shipped(str(model)):
+        _refuse_relatives(path)
     return find_model(str(model))
+
+
+def _refuse_relatives(folder: Path) -> None:
+    """Refuse what holds a release, or was made with one, and say where that is."""
+    if (folder / CONFIG).is_file():
+        return
+    text = f"{folder} is no release."
+    if (folder / "release" / CONFIG).is_file():
+        hint = f"It is the run of one: take {folder / 'release'}."
+        raise ModelError(text, code="model.unknown_name", hint=hint)
+    if (folder / "options.json").is_file():
+        hint = f"It is a saved forecaster: Forecaster.load({str(folder)!r}), or --forecaster on the command line."
+        raise ModelError(text, code="model.unknown_name", hint=hint)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

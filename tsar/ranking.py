@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from tsar.backtesting.result import BacktestResult, join_results
 from tsar.backtesting.run import backtest
 from tsar.baselines import ETS, ARNet, BoostedLags, Drift, SeasonalNaive, Theta
 from tsar.benchmark.scores import skill_score, win_rate
-from tsar.errors import OptionError
+from tsar.errors import ModelError, OptionError
 from tsar.forecaster import Forecaster
+from tsar.hub import find_release
+from tsar.registry import list_models
 
 BASELINE = "seasonal-naive"
 NAMED: Mapping[str, type[BaseEstimator]] = {
@@ -126,9 +129,23 @@ def _name_of(model: Any) -> str:
     return str(model.model) if isinstance(model, Forecaster) and isinstance(model.model, str) else type(model).__name__
 
 
+def _validate_name(model: str) -> None:
+    """Refuse what is neither a baseline, whose names the hint gives too, nor a release."""
+    try:
+        find_release(model)
+    except ModelError as error:
+        if Path(model).is_dir():
+            raise
+        text = f"There is no model or baseline {model!r}."
+        hint = f"Baselines: {', '.join(NAMED)}; releases: {', '.join(one.name for one in list_models())}, or a folder."
+        raise ModelError(text, code=error.code, hint=hint) from error
+
+
 def _make(model: Any, columns: dict[str, Any], prediction_length: int | None) -> Any:
     if not isinstance(model, str):
         return model
     kind = NAMED.get(model)
+    if kind is None:
+        _validate_name(model)
     made = Forecaster(model, **columns) if kind is None else kind(**columns)
     return clone(made).set_params(prediction_length=prediction_length)

@@ -11,6 +11,7 @@ from tsar.errors import ModelError
 from tsar.storage import MANIFEST
 
 _PACKAGE = Path(__file__).parent
+PARTS = ("config.json", "model.safetensors", "train.yaml")
 ZOO_FOLDERS = (_PACKAGE / "_zoo", _PACKAGE.parent / "zoo")  # in a wheel; in a checkout
 
 
@@ -55,6 +56,17 @@ def list_models() -> list[ReleaseInfo]:
         By name: ``name``, ``path``, ``parameters``, ``summary``, and ``task`` (``"forecast"`` or ``"infill"``).
     """
     return [_describe(name, path) for name, path in sorted(_folders().items())]
+
+
+def broken_releases() -> list[Path]:
+    """Return the folders beside the shipped releases that hold weights or a config, and no manifest."""
+    folders = [folder for zoo in ZOO_FOLDERS for folder in sorted(zoo.glob("*/")) if not (folder / MANIFEST).is_file()]
+    return [folder for folder in folders if any((folder / name).is_file() for name in PARTS)]
+
+
+def is_shipped(name: str) -> bool:
+    """Tell whether a release of this name ships with this installation."""
+    return name in _folders()
 
 
 def find_model(name: str) -> Path:

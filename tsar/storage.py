@@ -95,6 +95,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ``release.missing_file`` without one, ``release.bad_manifest`` if it cannot be parsed.
     """
     path = folder / MANIFEST
+    if not folder.is_dir():
+        raise ReleaseError(f"There is no folder {folder}.", code="release.missing_file")
     if not path.is_file():
         raise ReleaseError(f"{folder} has no {MANIFEST}, so it is not a whole release.", code="release.missing_file")
     try:

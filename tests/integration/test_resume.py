@@ -71,6 +71,15 @@ def test_training_changes_the_weights_and_seeds_differ(tiny_recipe, tmp_path):
     assert not torch.equal(ends[5]["decoder.head.quantiles.weight"], ends[6]["decoder.head.quantiles.weight"])
 
 
+def test_other_settings_than_those_of_the_steps_so_far_are_told(tiny_recipe, tmp_path, caplog):
+    pretrain(load_recipe(tiny_recipe, ["train.steps=4"]), tmp_path / "run", until=2)
+    with caplog.at_level("WARNING", logger="tsar"):
+        pretrain(load_recipe(tiny_recipe, ["train.steps=4"]), tmp_path / "run", until=3)
+        assert caplog.messages == []
+        pretrain(load_recipe(tiny_recipe, ["train.steps=4", "optim.lr=0.5"]), tmp_path / "run")
+    assert [line for line in caplog.messages if "did not have: optim.lr; use another run folder" in line]
+
+
 def test_running_a_finished_run_again_changes_nothing(tiny_recipe, tmp_path):
     recipe = load_recipe(tiny_recipe, ["train.steps=7"])
     pretrain(recipe, tmp_path)

@@ -12,7 +12,7 @@ import pytest
 
 from tsar import Forecaster, backtest, leaderboard, plot_backtest, plot_coverage
 from tsar.baselines import BoostedLags, Drift, SeasonalNaive
-from tsar.errors import TsarError, TsarWarning
+from tsar.errors import OptionError, TsarError, TsarWarning
 from tsar.metrics import coverage, mean_absolute_scaled_error, symmetric_mape, weighted_quantile_loss
 
 HOURS = pd.date_range("2024-01-01", periods=240, freq="h", tz="Europe/Paris")
@@ -259,3 +259,8 @@ def test_pictures():
     assert len(plot_coverage({"raw": result, "again": result}).lines) == 3
     with pytest.raises(TsarError):
         plot_backtest(result, item_id="nobody")
+
+
+def test_a_name_is_no_forecaster():
+    with pytest.raises(OptionError, match=r"must have fit and predict, got 'tsar-tiny'. Hint: make one first, such as"):
+        backtest("tsar-tiny", pd.DataFrame())

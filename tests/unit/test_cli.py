@@ -52,7 +52,40 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
-    assert "usage: tsar" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "usage: tsar" in err
+    assert err.count("\n") == 1, "one line, which says where the options are listed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--horizon", "3"], "unknown arguments: --horizon 3. Hint: for usage: tsar forecast --help"),
+        (["--quantile-levels", "0.1,0.9"], "'0.1,0.9' is no number; write several with spaces: 0.1 0.5 0.9"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, words, capsys):
+    with pytest.raises(SystemExit):
+        main(["forecast", "a.csv", *arguments])
+    assert words in capsys.readouterr().err
+
+
+def test_hints_speak_of_options_and_not_of_arguments(tmp_path, capsys):
+    table = tmp_path / "one.csv"
+    table.write_text("item_id,timestamp,target\na,2024-01-01,1\n")
+    assert main(["forecast", str(table)]) == 2
+    assert "pass --freq, for example --freq D (" in error_line(capsys)
+    assert main(["report", str(table), "--target", "a,b", "--output", str(tmp_path / "r.html")]) == 2
+    assert "choose one of them with --target." in error_line(capsys)
+
+
+def test_names_that_nobody_has_list_those_that_there_are(tmp_path, capsys):
+    table = tmp_path / "few.csv"
+    table.write_text("item_id,timestamp,target\na,2024-01-01,1\na,2024-01-02,2\na,2024-01-03,3\n")
+    assert main(["backtest", str(table), "--against", "prophet"]) == 2
+    assert "no model or baseline 'prophet'. Hint: Baselines: seasonal-naive, drift, ets, theta" in error_line(capsys)
+    assert main(["pretrain", "tsar-tinny"]) == 2
+    assert "There is no recipe tsar-tinny. Hint: Give a YAML file, or one of" in error_line(capsys)
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,128 @@ def test_a_name_that_is_given_is_never_guessed(tmp_path):
         panel_of(table, options)
 
 
+MONTHS = pd.date_range("2021-01-01", periods=30, freq="MS")
+
+
+@pytest.mark.parametrize(
+    ("written", "first", "freq"),
+    [
+        ([f"{day:%Y}Q{day.quarter}" for day in MONTHS[::3]], "2021-01-01", "QS-OCT"),
+        ([f"{day:%Y}-Q{day.quarter}" for day in MONTHS[::3]], "2021-01-01", "QS-OCT"),
+        ([f"Q{day.quarter} {day:%Y}" for day in MONTHS[::3]], "2021-01-01", "QS-OCT"),
+        ([f"2024-W{week:02d}" for week in range(5, 30)], "2024-01-29", "W-MON"),
+        ([f"2020W{week:02d}" for week in range(40, 54)], "2020-09-28", "W-MON"),
+        (MONTHS.strftime("%b %y"), "2021-01-01", "MS"),
+        (MONTHS.strftime("%m.%Y"), "2021-01-01", "MS"),
+        (MONTHS.strftime("%Y%m"), "2021-01-01", "MS"),
+        (DAYS.as_unit("s").astype("int64"), "2024-01-03", "D"),
+        (DAYS.as_unit("ms").astype("int64"), "2024-01-03", "D"),
+    ],
+)
+def test_periods_of_the_year_are_their_first_days(written, first, freq, tmp_path, capsys):
+    table, options = read(tmp_path, columns(written, VALUES[: len(written)]).to_csv(index=False))
+    assert table["Datum"].iloc[0] == pd.Timestamp(first)
+    assert panel_of(table, options).freq == freq
+    assert "'Datum' is read as" in capsys.readouterr().err
+
+
+def test_a_week_that_a_year_does_not_have_is_named(tmp_path):
+    with pytest.raises(OptionError, match=r"Row 0 of 'Datum' is no date: '2021-W53'"):
+        read(tmp_path, columns(["2021-W53", "2022-W01"], VALUES[:2]).to_csv(index=False))
+
+
+def test_years_with_a_point_are_whole_numbers(tmp_path, capsys):
+    table, _ = read(tmp_path, columns(np.arange(1871.0, 1931), VALUES).to_csv(index=False))
+    assert table["Datum"].tolist() == list(range(1871, 1931))
+    assert "'Datum' is read as whole numbers" in capsys.readouterr().err
+
+
+def test_rows_without_anything_are_left_out(tmp_path, capsys):
+    frame = pd.concat([columns(DAYS, VALUES, "007"), columns(DAYS, VALUES, "008")])
+    text = frame.rename(columns={"Filiale": "nr_x"}).to_csv(index=False)
+    text = text.replace("\n007,2024-01-10", "\n,,\n007,2024-01-10") + ",,\n"
+    table, options = read(tmp_path, text)
+    assert "left out: 2" in capsys.readouterr().err
+    assert panel_of(table, options).item_ids.tolist() == ["007", "008"]
+    np.testing.assert_allclose(table["Umsatz"], np.tile(VALUES, 2))
+
+
+@pytest.mark.parametrize(
+    ("written", "note"),
+    [
+        ([f"${value:,.2f}" for value in VALUES], "signs that are left out"),
+        ([f"{value:.2f} %" for value in VALUES], "signs that are left out"),
+        ([f"{value} €" for value in decimal_commas(VALUES)], "has decimal commas, has signs"),
+        (["-", *map(str, VALUES[1:])], "missing where it says '-', 1 times"),
+        (["..", *VALUES[1:].astype(int).astype(str)], "missing where it says '..', 1 times"),
+    ],
+)
+def test_signs_and_dashes_beside_numbers(written, note, tmp_path, capsys):
+    table, _ = read(tmp_path, columns(DAYS, written).to_csv(index=False))
+    assert note in capsys.readouterr().err
+    seen = table["Umsatz"].to_numpy()
+    np.testing.assert_allclose(seen[1:], VALUES[1:].astype(int) if ".." in written[0] else VALUES[1:])
+    assert np.isnan(seen[0]) == (written[0] in ("-", ".."))
+
+
+def test_ids_that_look_like_numbers_are_still_ids(tmp_path):
+    path = tmp_path / "table.parquet"
+    pd.concat([columns(DAYS, VALUES, "101"), columns(DAYS, VALUES, "102")]).rename(
+        columns={"Filiale": "nr_x"}
+    ).to_parquet(path)
+    options = options_of(path)
+    read_input(options)
+    assert (options.id_column, options.target) == ("nr_x", "Umsatz")
+
+
+REPEATED = pd.DataFrame({"date": [*DAYS[:2]] * 4, "sales": VALUES[:8]})
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (
+            columns([*DAYS[:-1].strftime("%m/%d/%Y"), "Total"], VALUES),
+            r"Row 59 of 'Datum' is no date: 'Total'.*correct",
+        ),
+        (columns([f"am {day}" for day in range(60)], VALUES), r"Row 0 of 'Datum' is no date: 'am 0'.*--date-format"),
+        (REPEATED.assign(hour=np.repeat(range(4), 2)), r"'date', 'hour' look like parts of one.*Join them"),
+        (REPEATED.assign(store=[*"aabbaabb"], sort=[*"xxxxyyyy"]), r"'store', 'sort' together do: join them"),
+        (REPEATED.assign(store="a"), r"2024-01-03 in row 2.*keep one row per timestamp"),
+        (
+            pd.DataFrame({"date": DAYS, "v": [f"{value} kWh" for value in VALUES]}),
+            r"'v' is no number in row 0: '1000.0 kWh'",
+        ),
+        (pd.DataFrame({"date": DAYS, "v": ["-", "closed", *VALUES[2:]]}), r"'v' is no number in row 1: 'closed'"),
+        (
+            pd.DataFrame({"date": DAYS, "v": [f"1,{value}" for value in range(200, 260)]}),
+            r"'v' has commas or points that may be decimal or between thousands",
+        ),
+        (
+            pd.DataFrame({"store": ["a"], "2024-01-01": [1], "2024-01-02": [2]}),
+            r"lies on its side.*2 columns are dates",
+        ),
+        (pd.DataFrame({"2024-01-01": ["2024-01-02"], "5.5": [6.5]}), r"first row should hold the names.*'2024-01-01'"),
+        (pd.DataFrame({"5": [6, 7]}), r"first row should hold the names"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_named_with_a_remedy(frame, words, tmp_path):
+    with pytest.raises(OptionError, match=words) as caught:
+        read(tmp_path, frame.to_csv(index=False))
+    assert caught.value.code == "cli.bad_input"
+
+
+def test_a_clock_is_an_id_to_who_says_so(tmp_path):
+    frame = pd.DataFrame({"date": np.repeat(DAYS, 2), "hour": np.tile([0, 12], 60), "sales": np.tile(VALUES, 2)})
+    table, options = read(tmp_path, frame.to_csv(index=False), id_column="hour")
+    assert panel_of(table, options).num_items == 2
+
+
+def test_titles_above_a_table_are_named(tmp_path):
+    with pytest.raises(OptionError, match=r"delete titles and notes above the names"):
+        read(tmp_path, "Sales\nof 2024\n" + columns(DAYS, VALUES).to_csv(index=False))
+
+
 def test_excel_says_its_separator_in_the_first_line(tmp_path):
     table, _ = read(tmp_path, "sep=;\n" + columns(DAYS, decimal_commas(VALUES)).to_csv(sep=";", index=False))
     np.testing.assert_allclose(table["Umsatz"], VALUES)

@@ -1,10 +1,12 @@
 """`tsar doctor`: everything that ships passes, and what is damaged is named."""
 
+import re
 import shutil
 
+import tsar.doctor
 from tsar.cli import main
-from tsar.doctor import _check_forecast, _check_release, _run
-from tsar.registry import list_models
+from tsar.doctor import _check_forecast, _check_release, _run, problem_of
+from tsar.registry import broken_releases, list_models
 
 
 def test_what_ships_passes(capsys):
@@ -25,6 +27,44 @@ def test_a_flipped_bit_is_named_and_ends_nothing(tiny_release, tmp_path):
     assert not check.passed
     assert "model.safetensors" in check.detail
     assert _run("test-tiny", lambda: _check_release(tiny_release)).passed
+
+
+def test_a_package_that_is_missing_broken_or_too_old_is_named(tmp_path, monkeypatch):
+    assert problem_of("numpy", ">=1.26") is None
+    assert problem_of("scikit-learn", ">=1.6") is None
+    assert problem_of("no-such-package") == "no-such-package is missing"
+    assert re.fullmatch(r"numpy is [\d.]+, and >=99 is needed", problem_of("numpy", ">=99"))
+    for name, code in {"broken": "import no_such_module", "other": "__version__ = '0.9'"}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+        (tmp_path / f"{name}-2.0.dist-info").mkdir()
+        (tmp_path / f"{name}-2.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 2.0\n")
+    (tmp_path / "hollow").mkdir()
+    (tmp_path / "hollow-2.0.dist-info").mkdir()
+    (tmp_path / "hollow-2.0.dist-info" / "METADATA").write_text("Name: hollow\nVersion: 2.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert problem_of("broken") == "broken cannot be imported (ModuleNotFoundError: No module named 'no_such_module')"
+    assert problem_of("other", ">=1") == "other is 0.9, and >=1 is needed"
+    assert "hollow is an empty folder" in problem_of("hollow")
+
+
+def test_the_remedy_is_a_command(monkeypatch):
+    monkeypatch.setitem(tsar.doctor.MODULES, "numpy", "no_such_module")
+    check = next(check for check in tsar.doctor.run_checks() if check.name == "packages")
+    assert not check.passed
+    assert "numpy cannot be imported" in check.detail
+    assert re.search(r"Hint: pip install --force-reinstall 'numpy>=[\d.]+'$", check.detail)
+
+
+def test_a_release_without_its_manifest_is_named(tiny_release, tmp_path, monkeypatch):
+    folder = shutil.copytree(tiny_release, tmp_path / "lost")
+    monkeypatch.setattr("tsar.registry.ZOO_FOLDERS", (*tsar.registry.ZOO_FOLDERS, tmp_path))
+    assert broken_releases() == []
+    (folder / "manifest.json").unlink()
+    assert broken_releases() == [folder]
+    check = next(check for check in tsar.doctor.run_checks() if check.name == "lost")
+    assert not check.passed
+    assert "has no manifest.json" in check.detail
+    assert "--force-reinstall" in check.detail
 
 
 def test_a_forecast_that_cannot_be_made_is_a_finding(tmp_path):

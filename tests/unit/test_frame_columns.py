@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -259,6 +260,60 @@ def test_missing_columns_list_those_that_are_there():
     error = refusal(make_frame().rename(columns={"target": "y"}))
     assert error.code == "frame.missing_column"
     assert "no column 'target'; its columns are 'item_id', 'timestamp', 'y'" in str(error)
+
+
+STAMPS = pd.date_range("2020-01-01", periods=24, freq="MS")
+SERIES = pd.Series(np.arange(24.0), index=STAMPS)
+WIDE = pd.DataFrame({"north": SERIES, "south": SERIES + 1})
+
+
+@pytest.mark.parametrize(
+    ("thing", "names"),
+    [
+        (SERIES, {"series": SERIES}),
+        (SERIES.to_period("M"), {"series": SERIES.to_period("M")}),
+        (SERIES.to_frame("target"), None),
+        (SERIES.to_frame("target").to_period("M"), None),
+        (WIDE, None),
+        (WIDE.rename_axis("month").to_period("M"), None),
+        (WIDE.stack().swaplevel().rename("target").to_frame(), None),
+    ],
+)
+def test_the_hint_for_an_index_is_code_that_works(thing, names):
+    """Run the line of the hint on what was refused: normalise what comes out."""
+    hint = re.search(
+        r"Hint: (?:.*?: |.*made long by )?((?:df|series)[^;,]*\(.*?\))(?:;|, with|\. \[)", str(refusal(thing))
+    )
+    made = eval(hint[1], {}, names or {"df": thing})  # the hint is ours
+    panel = normalize_frame(made, id_column="item_id" if "item_id" in made else None)
+    assert panel.num_items == (2 if isinstance(thing, pd.DataFrame) and panel.item_ids[0] in ("north", "south") else 1)
+    np.testing.assert_allclose(panel.values[:24], SERIES)
+
+
+def test_names_of_other_packages_are_recognised():
+    frame = make_frame().set_axis(["unique_id", "ds", "y"], axis=1)
+    assert "name them: id_column='unique_id', timestamp_column='ds', target='y'" in str(refusal(frame))
+    assert "id_column=None if the table is one series" in str(refusal(make_frame().drop(columns="item_id")))
+
+
+@pytest.mark.parametrize(
+    ("stamps", "first"),
+    [
+        (["2024Q1", "2024Q2", "2024Q3"], "2024-01-01"),
+        (["2024-W05", "2024-W06", "2024-W07"], "2024-01-29"),
+        (["31.01.2024", "01.02.2024", "02.02.2024"], "2024-01-31"),
+        (["31/01/2024", "01/02/2024", "02/02/2024"], "2024-01-31"),
+        ([2001.0, 2002.0, 2003.0], 2001),
+    ],
+)
+def test_the_hint_for_a_stamp_is_code_that_works(stamps, first):
+    frame = pd.DataFrame({"item_id": "a", "timestamp": stamps, "target": [1.0, 2.0, 3.0]})
+    error = refusal(frame)
+    assert error.code == "frame.bad_timestamp"
+    code = re.search(r"(pandas\.\w*\(df\[.*\)|df\[.*\))\. \[", str(error))[1]
+    read = eval(code, {"pandas": pd, "df": frame})  # the hint is ours
+    assert normalize_frame(frame.assign(timestamp=read)).num_items == 1
+    assert read[0] == (first if isinstance(first, int) else pd.Timestamp(first))
 
 
 def test_duplicate_columns():

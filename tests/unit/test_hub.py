@@ -176,6 +176,27 @@ def test_every_shipped_release_loads_and_forecasts(info):
     assert np.isfinite(quantiles).all()
 
 
+def test_folders_that_belong_to_a_release_say_where_it_is(decoder, tmp_path, monkeypatch):
+    files = model_files(decoder.config, dict(decoder.state_dict()))
+    write_folder(tmp_path / "run" / "release", files, name="small")
+    write_folder(tmp_path / "saved", {"options.json": b"{}"}, kind="forecaster")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"run is no release. Hint: It is the run of one: take run/release"):
+        find_release("run")
+    with pytest.raises(ModelError, match=r"Hint: It is the run of one: take .*run/release"):
+        find_release(tmp_path / "run")
+    with pytest.raises(ModelError, match=r"saved forecaster: Forecaster.load\('saved'\), or --forecaster"):
+        find_release("saved")
+    assert load_release(find_release("run/release")).config == decoder.config
+    (tmp_path / "tsar-tiny" / "release").mkdir(parents=True)
+    assert find_release("tsar-tiny").parent != tmp_path, "a name that ships wins over a folder that is no release"
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(ReleaseError, match=r"There is no folder .*nowhere"):
+        read_folder(tmp_path / "nowhere")
+
+
 def test_devices():
     assert resolve_device("cpu") == torch.device("cpu")
     assert resolve_device("auto").type in ("cpu", "cuda")

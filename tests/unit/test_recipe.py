@@ -10,7 +10,7 @@ from tsar.errors import RecipeError
 from tsar.events.recipe import EventRecipe, make_event_recipe
 from tsar.hub import load_model
 from tsar.model.decoder import Decoder
-from tsar.training.config import Recipe, Shape, load_recipe, make_recipe, read_recipe, recipe_to_yaml
+from tsar.training.config import Recipe, Shape, changed_settings, load_recipe, make_recipe, read_recipe, recipe_to_yaml
 from tsar.training.distill import incompatibility
 
 ALL = sorted((Path(__file__).parents[2] / "pretrain" / "recipes").glob("*.yaml"))
@@ -251,3 +251,12 @@ def test_the_teacher_of_the_distilled_recipe_fits():
     recipe = load_recipe(next(path for path in RECIPES if path.stem == "tsar-tiny-distilled"))
     assert incompatibility(Decoder(recipe.model), load_model(Path(recipe.teacher).name)) is None
     assert Decoder(recipe.model).state_dict().keys() == load_model(Path(recipe.init_from).name).state_dict().keys()
+
+
+def test_changed_settings_are_named(tmp_path):
+    stored = tmp_path / "recipe.yaml"
+    stored.write_text(recipe_to_yaml(load_recipe(RECIPES[0])))
+    assert changed_settings(stored, load_recipe(RECIPES[0])) == []
+    changed = load_recipe(RECIPES[0], ["optim.lr=0.5", "train.steps=99"])
+    assert changed_settings(stored, changed) == ["optim.lr", "train.steps"]
+    assert changed_settings(tmp_path / "none.yaml", changed) == []

@@ -81,8 +81,13 @@ def backtest(
         ``backtest.too_short`` if no item has a single window; and those of `tsar.frame.normalize_frame`.
     OptionError
         ``option.invalid`` for windows, step, gap or min_history that are not whole numbers in range, or a forecaster
-        that answers with other rows than asked; ``option.prediction_length``; ``option.quantile_level``.
+        without ``fit`` and ``predict`` or that answers with other rows than asked;
+        ``option.prediction_length``; ``option.quantile_level``.
     """
+    if not hasattr(forecaster, "fit") or not hasattr(forecaster, "predict"):
+        text = f"the forecaster must have fit and predict, got {forecaster!r}"
+        hint = "make one first, such as Forecaster(model='tsar-tiny'); leaderboard(df, [...]) takes names"
+        raise OptionError(text, code="option.invalid", hint=hint)
     names = _Names.of(forecaster)
     gap = getattr(forecaster, "gap", 0) if gap is None else gap
     for option, value, least in (

@@ -58,7 +58,7 @@ def read_sets(path: PathLike, only: Sequence[str] | None = None) -> list[Evaluat
         raise BenchmarkError(
             f"There is no evaluation set at {path}.",
             code="benchmark.missing_set",
-            hint="Give a parquet file or a folder of them.",
+            hint="Give a parquet file or a folder of them; `tsar backtest` scores a model on a table of yours.",
         )
     unknown = sorted(set(only or ()) - set(readers))
     if unknown:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from tsar import __version__
 from tsar.cli import (
@@ -50,6 +51,8 @@ COMMANDS = (
 )
 """In the order in which ``tsar --help`` lists them."""
 
+QUOTES = "'\""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
@@ -60,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the program's name; None: those of the process.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.refuse(f"unknown arguments: {' '.join(unknown)}", f"tsar {options.command}")
     options.arguments = arguments
     try:
         with _one_line_warnings():
@@ -73,15 +79,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (TsarError, OSError) as error:  # the latter: a full disk, a file that may not be written
-        return _report(options, str(error), exit_code=2)
+        return _report(options, _with_options(str(error), options), exit_code=2)
     except Exception as error:
         text = f"unexpected {type(error).__name__}: {error} Hint: --debug shows where; please report it."
         return _report(options, text, exit_code=1)
 
 
-def make_parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Reads arguments, and refuses them in one line: the options of a command are too many to be shown each time."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with what is wrong and where the options are listed."""
+        self.refuse(message, self.prog)
+
+    def refuse(self, message: str, program: str) -> NoReturn:
+        """Leave with what is wrong with the arguments of a program, such as ``tsar forecast``."""
+        self.exit(2, f"tsar: error: {_one_line(message).rstrip('.')}. Hint: for usage: {program} --help\n")
+
+
+def make_parser() -> Parser:
     """Build the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tsar", description="Zero-shot time-series forecasting, offline, on a CPU.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"tsar {__version__}")
@@ -90,7 +108,7 @@ def make_parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for add in COMMANDS:
         add(commands, common)
     return parser
@@ -114,6 +132,16 @@ def _report(options: argparse.Namespace, message: str, *, exit_code: int) -> int
         traceback.print_exc()
     print(f"tsar: error: {_one_line(message)}", file=sys.stderr)
     return exit_code
+
+
+def _with_options(text: str, options: argparse.Namespace) -> str:
+    """Errors name the arguments of Python, ``freq='D'``: name the options of the command instead, where it has them."""
+
+    def spell(found: re.Match[str]) -> str:
+        name, value = found["name"], found["value"] or ""
+        return f"--{name.replace('_', '-')} {value.strip(QUOTES)}".rstrip() if name in vars(options) else found[0]
+
+    return re.sub(r"(?<![\w.'])(?P<name>[a-z]+(?:_[a-z]+)*)=(?P<value>'[^']*'|\"[^\"]*\")?(?=[\s,.;:)]|$)", spell, text)
 
 
 def _one_line(text: str) -> str:

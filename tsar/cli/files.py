@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsar.errors import OptionError
+from tsar.errors import OptionError, TsarError
 from tsar.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 PAGE_SUFFIXES = (".html", ".htm")
 MAX_PLOTTED = 6
+MANY_WIDTHS = "Rows differ in width: delete titles and notes above the names of the columns, and below the table."
 
 
 def validate_input(*paths: Path | None) -> None:
@@ -60,9 +61,12 @@ def refuse_unreadable(path: Path) -> Iterator[None]:
     """Turn whatever reading a file raises into one error."""
     try:
         yield
+    except TsarError:
+        raise
     except Exception as error:  # a damaged parquet file can end in nearly any
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise OptionError(f"{path} cannot be read: {reason}.", code="cli.bad_input") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        hint = MANY_WIDTHS if type(error).__name__ == "ParserError" else None
+        raise OptionError(f"{path} cannot be read: {reason}.", code="cli.bad_input", hint=hint) from error
 
 
 def write_table(result: pd.DataFrame, path: Path | None) -> None:

@@ -138,7 +138,8 @@ def _validate_many(options: argparse.Namespace, sources: list[Path]) -> None:
     validate_input(*sources)
     for path in sources:
         if path.suffix.lower() != PARQUET:
-            raise OptionError(f"{path} must end in {PARQUET}: several files are parquet.", code="cli.bad_input")
+            text = f"{path} must end in {PARQUET}: several files, and those of --engine ray, are parquet."
+            raise OptionError(text, code="cli.bad_input")
     if options.output is None or options.output.suffix or options.output.is_file():
         raise OptionError("Several files need --output FOLDER.", code="cli.bad_input", hint="for example --output out/")
     if options.workers is not None and (options.workers < 1 or options.engine != "ray"):

@@ -98,7 +98,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def add_levels(parser: argparse._ActionsContainer) -> None:
     """Which quantiles."""
     parser.add_argument(
-        "--quantile-levels", type=float, nargs="+", metavar="LEVEL", help="inside (0, 1) (default: 0.1 0.2 … 0.9)"
+        "--quantile-levels", type=_level, nargs="+", metavar="LEVEL", help="inside (0, 1) (default: 0.1 0.2 … 0.9)"
     )
 
 
@@ -204,6 +204,13 @@ def refuse_given(options: argparse.Namespace, names: tuple[str, ...], defaults: 
         value = getattr(options, name, None)
         if value != defaults.get(name):
             raise OptionError(f"--{name.replace('_', '-')} {why}.", code="cli.bad_input", hint="Leave it out")
+
+
+def _level(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; write several with spaces: 0.1 0.5 0.9") from None
 
 
 def _lengths(text: str) -> list[int]:

@@ -179,7 +179,12 @@ TASKS = {"series": _pretrain_series, "events": _pretrain_events}
 def find_recipe(recipe: str) -> Path:
     """Return the file of that path, or the shipped recipe of that name."""
     shipped = [folder / f"{recipe}.yaml" for folder in RECIPE_FOLDERS]
-    return next((path for path in (Path(recipe), *shipped) if path.is_file()), Path(recipe))
+    found = next((path for path in (Path(recipe), *shipped) if path.is_file()), None)
+    if found is None:
+        names = sorted({path.stem for folder in RECIPE_FOLDERS for path in folder.glob("*.yaml")})
+        hint = f"Give a YAML file, or one of {', '.join(names)}."
+        raise RecipeError(f"There is no recipe {recipe}.", code="recipe.missing_file", hint=hint)
+    return found
 
 
 def _is_main_process() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import reprlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -16,10 +15,10 @@ import pandas as pd
 import pyarrow as pa
 
 from tsar.errors import FrameError
+from tsar.frame.remedies import hint_for_stamp, hint_without_a_frame, missing_columns
 from tsar.types import FloatArray, IntArray, ObjectArray
 
 ONE_SERIES = "series_0"  # id of the only item of a frame without ids
-_SHOWN_COLUMNS = 20
 _KINDS = ("pandas", "polars", "pyarrow")
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")  # as pandas infers objects
 
@@ -102,7 +101,10 @@ def read_table(df: Any, id_column: str | None, timestamp_column: str, *others: s
     if frame.implementation.value not in _KINDS:
         raise _not_a_frame(df)
     wanted = list(dict.fromkeys(name for name in (id_column, timestamp_column, *others) if name is not None))
-    _check_columns(frame.collect_schema().names(), wanted)
+    present = frame.collect_schema().names()
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise missing_columns(df, present, missing)
     selected = frame.select(wanted)
     table = selected.collect() if isinstance(selected, nw.LazyFrame) else selected
     if not len(table):
@@ -114,20 +116,8 @@ def _not_a_frame(df: object) -> FrameError:
     return FrameError(
         f"expected a pandas, polars or pyarrow frame, got {type(df).__module__}.{type(df).__qualname__}",
         code="frame.not_a_frame",
-        hint="make a long frame with one row per item and timestamp, for example with pandas.DataFrame(...)",
+        hint=hint_without_a_frame(df),
     )
-
-
-def _check_columns(present: Sequence[str], wanted: Sequence[str]) -> None:
-    missing = [name for name in wanted if name not in present]
-    if missing:
-        shown = ", ".join(repr(name) for name in present[:_SHOWN_COLUMNS]) or "none"
-        more = f" and {len(present) - _SHOWN_COLUMNS} more" if len(present) > _SHOWN_COLUMNS else ""
-        raise FrameError(
-            f"the frame has no column {', '.join(repr(name) for name in missing)}; its columns are {shown}{more}",
-            code="frame.missing_column",
-            hint="name them with id_column=, timestamp_column= and target=; reset_index() turns an index into columns",
-        )
 
 
 def read_columns(table: nw.DataFrame[Any], id_column: str | None, timestamp_column: str, target: str) -> Columns:
@@ -346,9 +336,7 @@ def _bad_stamp(columns: Columns, row: int) -> FrameError:
     elif _is_beyond_nanoseconds(value):
         hint = "text and Python objects are read to the nanosecond, which ends in 2262: use numpy's datetime64[s] there"
     else:
-        hint = (
-            "use date-times, ISO 8601 text such as '2024-01-31 13:00', or integers; pandas.to_datetime reads other text"
-        )
+        hint = hint_for_stamp(value, columns.names[1])
     return FrameError(
         f"the timestamp {_show(value)} in row {row} is not usable",
         code="frame.bad_timestamp",

@@ -125,7 +125,11 @@ def _validate_options(
     if gaps not in ("fill", "raise"):
         raise OptionError(f"gaps must be 'fill' or 'raise', got {gaps!r}", code="option.invalid")
     if not isinstance(target, str):
-        raise OptionError(f"target must be the name of one column here, got {target!r}", code="option.invalid")
+        raise OptionError(
+            f"target must be the name of one column here, got {target!r}",
+            code="option.invalid",
+            hint="choose one of them with target=",
+        )
     names = [id_column, timestamp_column, target, *covariates.names]
     if len(set(names)) < len(names):
         raise OptionError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -281,6 +282,23 @@ def recipe_to_yaml(recipe: Any) -> str:
     """Write a recipe of any task out in full, every default included."""
     plain = TypeAdapter(type(recipe)).dump_python(recipe, mode="json")
     return yaml.safe_dump(plain, sort_keys=False)
+
+
+def changed_settings(stored: Path, recipe: Any) -> list[str]:
+    """Name the settings of a recipe that differ from a stored one, such as ``optim.lr``; none if it cannot be read."""
+    try:
+        before = yaml.safe_load(stored.read_text())
+    except (OSError, yaml.YAMLError, ValueError):
+        return []
+    return list(_differences(before, yaml.safe_load(recipe_to_yaml(recipe)), ""))
+
+
+def _differences(before: Any, after: Any, place: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in after:
+            yield from _differences(before.get(name), after[name], f"{place}.{name}" if place else name)
+    elif before != after:
+        yield place
 
 
 def _set(values: dict[str, Any], override: str) -> None:

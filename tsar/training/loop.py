@@ -28,7 +28,7 @@ from tsar.training.auxiliary import after_step, auxiliary_loss
 from tsar.training.balance import move_means, source_weights
 from tsar.training.batches import Batches
 from tsar.training.checkpoint import RunState, find_checkpoint, load_checkpoint, mean_weights, save_checkpoint
-from tsar.training.config import Recipe, Shape, recipe_to_yaml
+from tsar.training.config import Recipe, Shape, changed_settings, recipe_to_yaml
 from tsar.training.distill import Teacher, incompatibility
 from tsar.training.fsdp import shard, wants_sharding, whole
 from tsar.training.lock import run_lock
@@ -175,6 +175,10 @@ class _Run:
         if checkpoint is not None:
             state, ema = load_checkpoint(checkpoint, objective, optimizer, accelerator.device)
             logger.info("resuming %s at step %d", run_dir, state.step)
+            changed = changed_settings(checkpoint / "recipe.yaml", recipe)
+            if changed:
+                text = "settings that the steps so far did not have: %s; use another run folder to begin anew"
+                logger.warning(text, ", ".join(changed))
         elif train.anneal_from is not None:
             state, ema = _begin_branch(Path(train.anneal_from), objective, optimizer, accelerator.device)
         if wants_sharding():
