@@ -9,14 +9,13 @@ is known, model and analogue are both scored, and without a clear gain the model
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import oaconvolve
 
 from tsar.frame import Panel
-from tsar.types import FloatArray, IntArray
+from tsar.types import Decode, FloatArray
 from tsar.validation import validate_count
 
 DEFAULT_NEIGHBOURS = 4  # where examples are given without a number
@@ -25,8 +24,6 @@ LEAST_CORRELATION = 0.5
 MARGIN = 0.95  # the blend must bring the error at the neighbours' places below this share of the model's
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 LONGEST_MATCH = 512
-
-Decode = Callable[[FloatArray, IntArray, int], FloatArray]
 
 
 @dataclass(frozen=True)
