@@ -15,7 +15,7 @@ PACKAGE = ROOT / "tsar"
 # One import direction: a module may import what stands in its own line or above.
 LAYERS = (
     ("errors", "types", "logging", "deprecation", "optional", "workers"),
-    ("storage", "arrays", "unfitted"),
+    ("storage", "arrays", "unfitted", "validation"),
     ("freq",),
     ("frame",),
     ("windows", "diagnosis"),

@@ -13,6 +13,7 @@ from tsar.forecast import validate_levels
 from tsar.frame import quantile_column
 from tsar.frame.columns import read_table
 from tsar.samples import sum_paths
+from tsar.validation import validate_count
 
 
 def aggregate_samples(
@@ -51,8 +52,7 @@ def aggregate_samples(
     FrameError
         ``frame.not_a_frame``, ``frame.missing_column``, ``frame.empty`` for what is no frame of samples.
     """
-    if not isinstance(every, (int, np.integer)) or isinstance(every, bool) or every < 1:
-        raise OptionError(f"every must be a whole number from 1, got {every!r}.", code="option.invalid")
+    validate_count("every", every)
     levels = validate_levels(quantile_levels)
     table = read_table(samples, id_column, timestamp_column, "target_name", "sample", "predictions")
     num_samples, horizon = _shape_of_paths(table, id_column)

@@ -13,7 +13,6 @@ its neighbours.
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,9 +24,9 @@ from sklearn.base import clone
 from tsar.arrays import read_arrays
 from tsar.backtesting.result import BacktestResult
 from tsar.backtesting.run import backtest
-from tsar.errors import OptionError, TsarWarning, warn
+from tsar.errors import OptionError, quiet, warn
 from tsar.forecast import Forecast
-from tsar.frame import normalize_frame
+from tsar.frame import target_names
 from tsar.samples import Dependence
 from tsar.types import LARGEST, FloatArray
 
@@ -219,7 +218,7 @@ def conformal_quantile(residuals: FloatArray, level: float) -> float:
 
 
 def calibrate_forecaster(forecaster: Any, df: Any, method: str) -> Calibration:
-    """Backtest an uncalibrated copy of a forecaster on the ends of `df`, and learn the corrections.
+    """Backtest an uncalibrated copy of a forecaster on the ends of `df`, its history, and learn the corrections.
 
     Windows do not overlap, the more of them the fewer items there are. A forecaster that learns in `fit` does so once,
     before the first of them.
@@ -230,13 +229,10 @@ def calibrate_forecaster(forecaster: Any, df: Any, method: str) -> Calibration:
         ``backtest.too_short`` if no item has a window.
     """
     raw = clone(forecaster).set_params(calibrate=False, constraints=None)
-    panel_options = {"id_column": raw.id_column, "timestamp_column": raw.timestamp_column, "freq": raw.freq}
-    target = raw.target if isinstance(raw.target, str) else raw.target[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TsarWarning)  # fit has given these of the same frame
-        num_items = normalize_frame(df, target=target, **panel_options).num_items
-        windows = int(np.clip(-(-RESIDUALS_WANTED // num_items), *WINDOWS))
-        levels = sorted({*DECILES, *(round(float(level), 12) for level in raw.quantile_levels)})
+    num_items = forecaster.panel_.num_items // len(target_names(raw.target))
+    windows = int(np.clip(-(-RESIDUALS_WANTED // num_items), *WINDOWS))
+    levels = sorted({*DECILES, *(round(float(level), 12) for level in raw.quantile_levels)})
+    with quiet():  # fit has given the warnings of this frame
         calibration = fit_calibration(backtest(raw, df, windows=windows, quantile_levels=levels), method)
     if calibration.num_residuals < RESIDUALS_TRUSTED:
         warn(f"calibration rests on {calibration.num_residuals} points only; more history or more items would help")

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tsar.errors import OptionError, warn
+from tsar.errors import warn
 from tsar.frame import Panel, make_item_frame, normalize_frame
 from tsar.types import BoolArray, FloatArray, IntArray, ObjectArray
+from tsar.validation import validate_count
 
 SHORT = 8  # observed values below which there is no season and hardly a trend to see
 MOSTLY_MISSING = 0.5
@@ -110,8 +111,8 @@ def diagnose(
     FrameError, FrequencyError
         For a frame that cannot be read.
     """
-    if season_length is not None and (not isinstance(season_length, (int, np.integer)) or season_length < 1):
-        raise OptionError(f"season_length must be a whole number from 1, got {season_length!r}.", code="option.invalid")
+    if season_length is not None:
+        validate_count("season_length", season_length)
     panel: Panel = normalize_frame(
         df, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq
     )  # fmt: skip

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
@@ -110,6 +112,7 @@ CODES: Mapping[str, str] = MappingProxyType(
 """Every error code and, in one line, what it means."""
 
 _ITEMS_SHOWN = 3
+_IS_QUIET = ContextVar("_IS_QUIET", default=False)
 
 
 class TsarError(Exception):
@@ -226,10 +229,22 @@ class TsarWarning(UserWarning):
 
 def warn(text: str) -> None:
     """Warn with a `TsarWarning` that points to the line outside tsar by which it came about, however deep it arose."""
+    if _IS_QUIET.get():
+        return
     frame, depth = sys._getframe(1), 2
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "tsar":
         frame, depth = frame.f_back, depth + 1
     warnings.warn(text, TsarWarning, stacklevel=depth)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Give no `TsarWarning` meanwhile, in this thread; `warnings.catch_warnings` would change those of all threads."""
+    token = _IS_QUIET.set(True)
+    try:
+        yield
+    finally:
+        _IS_QUIET.reset(token)
 
 
 def _rebuild(kind: type[TsarError], message: str, state: dict[str, Any]) -> TsarError:

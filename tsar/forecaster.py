@@ -33,12 +33,13 @@ from tsar.hub import load_model, resolve_device
 from tsar.inference import Inference
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
-from tsar.options import covariate_columns, validate_count, validate_horizon, validate_options
+from tsar.options import covariate_columns, validate_horizon, validate_options
 from tsar.refining.history import zero_bound
 from tsar.saved import load_forecaster, save_forecaster
 from tsar.tuning import adapt_inference, load_adapter, save_adapter, tune_forecaster
 from tsar.types import FloatArray
-from tsar.unfitted import NotFittedError
+from tsar.unfitted import not_fitted
+from tsar.validation import validate_count
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _LONGEST = int(np.iinfo(np.int64).max)
@@ -490,7 +491,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         """The tuned decoder, or the released one, with the options; a tuned mode needs `fit`."""
         if self.mode != "zero_shot" and not hasattr(self, "model_"):
             text = f"mode={self.mode!r} forecasts with weights that fit trains."
-            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df) or load_adapter(folder).")
+            raise not_fitted(text, hint="Call fit(df) or load_adapter(folder).")
         model = self.model_ if hasattr(self, "model_") else self.released_decoder()
         return Inference(
             model=model, context_lengths=self._contexts(model), symmetrize=bool(self.symmetrize),
@@ -530,8 +531,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         if not self.calibrate:
             return forecast
         if not hasattr(self, "calibration_"):
-            text = "This forecaster is not calibrated yet."
-            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df) first.")
+            raise not_fitted("This forecaster is not calibrated yet.", hint="Call fit(df) first.")
         return self.calibration_.apply(forecast)
 
     def _constrain(self, forecast: Forecast, panel: Panel, df: Any, constraints: Any) -> Forecast:
@@ -542,7 +542,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         unread = [name for name in wanted.columns if name not in columns]
         if unread:
             text = f"The column {unread[0]!r}, a bound, was not in the constraints when this forecaster was fitted."
-            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df) again, or predict(df).")
+            raise not_fitted(text, hint="Call fit(df) again, or predict(df).")
         bounds = resolve_bounds(wanted, panel, forecast.quantiles.shape[1], columns, gap=self.gap)
         return replace(forecast, bounds=bounds)
 
@@ -579,13 +579,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
         if len(future) != (0 if panel.covariates is None else panel.covariates.num_ahead):
             text = "Other covariates are named than when this forecaster was fitted."
-            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df) again, or predict(df).")
+            raise not_fitted(text, hint="Call fit(df) again, or predict(df).")
         return future
 
     def _fitted_panel(self) -> Panel:
         if not hasattr(self, "panel_"):
-            text = "This forecaster has no history yet."
-            raise NotFittedError(text, code="forecaster.not_fitted", hint="Call fit(df), or predict(df).")
+            raise not_fitted("This forecaster has no history yet.", hint="Call fit(df), or predict(df).")
         return self.panel_
 
     def _levels(self, levels: Sequence[float] | None) -> list[float]:

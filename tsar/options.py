@@ -13,9 +13,9 @@ from tsar.covariates import METHODS
 from tsar.errors import OptionError
 from tsar.frame import CovariateColumns, target_names
 from tsar.tuning import validate_mode
+from tsar.validation import validate_count
 
-_NO_DEFAULT = object()
-_COUNTS = (("batch_size", "auto", 1), ("downsample", "auto", 1), ("gap", _NO_DEFAULT, 0))
+_COUNTS_OR_AUTO = ("batch_size", "downsample")
 _CHOICES = {
     "symmetrize": (True, False),
     "follow_period": (True, False),
@@ -34,8 +34,9 @@ def validate_options(forecaster: Any) -> None:
     covariate_columns(forecaster)
     validate_adapter(forecaster.channel_adapter, len(target_names(forecaster.target)))
     _validate_contexts(forecaster.context_length)
-    for name, default, least in _COUNTS:
-        _validate_count(name, getattr(forecaster, name), default, least)
+    validate_count("gap", forecaster.gap, least=0)
+    for name in _COUNTS_OR_AUTO:
+        _validate_count_or(name, getattr(forecaster, name), "auto")
     for name, allowed in _CHOICES.items():
         value = getattr(forecaster, name)
         if not any(_is_choice(value, choice) for choice in allowed):
@@ -45,19 +46,7 @@ def validate_options(forecaster: Any) -> None:
 
 def validate_horizon(prediction_length: Any) -> int:
     """Return the prediction length as an integer, or raise ``option.prediction_length``."""
-    is_whole = isinstance(prediction_length, (int, np.integer)) and not isinstance(prediction_length, bool)
-    if not is_whole or prediction_length < 1:
-        raise OptionError(
-            f"prediction_length must be a whole number from 1, got {prediction_length!r}.",
-            code="option.prediction_length",
-        )
-    return int(prediction_length)
-
-
-def validate_count(name: str, value: Any, *, least: int) -> int:
-    """Return a whole number from `least`, or raise ``option.invalid``."""
-    _validate_count(name, value, _NO_DEFAULT, least)
-    return int(value)
+    return validate_count("prediction_length", prediction_length, code="option.prediction_length")
 
 
 def covariate_columns(forecaster: Any) -> CovariateColumns:
@@ -77,15 +66,15 @@ def _validate_contexts(given: Any) -> None:
     if not contexts:
         raise OptionError("context_length is empty.", code="option.invalid")
     for length in contexts:
-        _validate_count("context_length", length, _NO_DEFAULT if several else None, 1)
+        if several:
+            validate_count("context_length", length)
+        else:
+            _validate_count_or("context_length", length, None)
 
 
-def _validate_count(name: str, value: Any, default: Any, least: int) -> None:
-    if value is default or (isinstance(value, str) and value == default):
-        return
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        instead = "" if default is _NO_DEFAULT else f", or {default!r}"
-        raise OptionError(f"{name} must be a whole number from {least}{instead}, got {value!r}.", code="option.invalid")
+def _validate_count_or(name: str, value: Any, default: str | None) -> None:
+    if not _is_choice(value, default):
+        validate_count(name, value, instead=f", or {default!r}")
 
 
 def _is_choice(value: Any, choice: bool | str | None) -> bool:

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tsar.errors import OptionError
 from tsar.types import FloatArray
+from tsar.validation import validate_count
 
 DEFAULT_LAG = 0.7
 """Correlation of neighbouring steps' errors where no backtest has measured it."""
@@ -142,8 +142,7 @@ def sample_paths(
     OptionError
         ``option.invalid`` if `num_samples` is not a whole number from 1.
     """
-    if not isinstance(num_samples, (int, np.integer)) or isinstance(num_samples, bool) or num_samples < 1:
-        raise OptionError(f"num_samples must be a whole number from 1, got {num_samples!r}.", code="option.invalid")
+    validate_count("num_samples", num_samples)
     horizon = forecast.quantiles.shape[1]
     factor = np.linalg.cholesky((dependence or Dependence.default()).over(horizon))
     values = forecast.at(((np.arange(num_samples) + 0.5) / num_samples).tolist())  # (I, F, S)

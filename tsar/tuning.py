@@ -20,7 +20,7 @@ from tsar.model.decoder import Decoder
 from tsar.refining.history import zero_bound
 from tsar.storage import read_folder, validate_destination, write_folder
 from tsar.types import FloatArray, IntArray
-from tsar.unfitted import NotFittedError
+from tsar.unfitted import not_fitted
 
 if TYPE_CHECKING:
     from tsar.training.finetune import FineTuned
@@ -287,9 +287,8 @@ def save_adapter(adapter: Adapter | None, base: Decoder, folder: str | Path) -> 
         ``option.invalid`` for a folder that holds anything but an adapter.
     """
     if adapter is None:
-        raise NotFittedError(
+        raise not_fitted(
             "There is no adapter: nothing was tuned, or the released weights were kept, or all weights are new.",
-            code="forecaster.not_fitted",
             hint="Fit with a mode other than zero_shot and from_scratch; save(folder) keeps whole models",
         )
     validate_destination(Path(folder), KIND, "saved adapter")

@@ -21,6 +21,7 @@ missing values are NaN in frames and panels, and False in an ``observed`` mask f
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -30,6 +31,9 @@ FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 ObjectArray: TypeAlias = NDArray[np.object_]
+Decode: TypeAlias = Callable[[FloatArray, IntArray, int], FloatArray]
+"""What forecasts the series of a panel: values (N,), offsets (I + 1,) and a horizon F -> quantiles (I, F, Q)."""
+
 LARGEST = np.finfo(np.float64).max
 """Beyond it there is no quantile: what would be larger is this."""
 

@@ -12,3 +12,8 @@ from tsar import errors
 
 class NotFittedError(errors.NotFittedError, SklearnNotFittedError):  # type: ignore[misc]
     """Something needs `fit` first; ``except`` with the class of scikit-learn or of `tsar.errors` catches it."""
+
+
+def not_fitted(text: str, *, hint: str) -> NotFittedError:
+    """Make the error ``forecaster.not_fitted``, to be raised."""
+    return NotFittedError(text, code="forecaster.not_fitted", hint=hint)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from statsmodels.datasets import elnino, sunspots
 
 from tsar import Forecaster, backtest
@@ -32,6 +36,14 @@ def walks(num_items=30, length=120, seed=0):
     values = rng.standard_t(4, size=(num_items, length)).cumsum(1) * np.geomspace(0.01, 1e4, num_items)[:, None]
     ids, stamps = np.repeat(np.arange(num_items), length), np.tile(np.arange(length), num_items)
     return pd.DataFrame({"item_id": ids, "timestamp": stamps, "target": values.ravel()})
+
+
+def test_calibrating_in_many_threads_leaves_warnings_as_they_are(tiny_release):
+    forecaster = Forecaster(str(tiny_release), prediction_length=4, freq=1, calibrate=True)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda seed: clone(forecaster).fit(walks(8, 60, seed)), range(8)))
+    assert warnings.filters == before
 
 
 def coverage_of(result):

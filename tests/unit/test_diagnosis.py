@@ -87,8 +87,9 @@ def test_polars_frame_comes_back_as_polars():
 def test_a_season_makes_more_series_too_short():
     table = tsar.diagnose(frame(["plain"]), season_length=31)
     assert table["diagnosis"].tolist() == ["too_short"]
-    with pytest.raises(OptionError, match="season_length"):
-        tsar.diagnose(frame(["plain"]), season_length=0)
+    for wrong in (0, True, 7.0):
+        with pytest.raises(OptionError, match="season_length"):
+            tsar.diagnose(frame(["plain"]), season_length=wrong)
 
 
 def test_scale_does_not_change_the_findings():

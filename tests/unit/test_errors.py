@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import pickle
 import re
+import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,27 @@ def test_unknown_code_is_refused():
 
 def test_warning_is_a_user_warning():
     assert issubclass(TsarWarning, UserWarning)
+
+
+def test_quiet_is_of_one_thread_and_leaves_the_filters_of_the_process_alone():
+    filters, seen, inside = list(warnings.filters), [], threading.Barrier(2)
+
+    def loud() -> None:
+        inside.wait()
+        with pytest.warns(TsarWarning) as caught:
+            errors.warn("heard")
+        seen.extend(str(warning.message) for warning in caught)
+        inside.wait()
+
+    other = threading.Thread(target=loud)
+    other.start()
+    with errors.quiet():
+        inside.wait()
+        inside.wait()
+        errors.warn("not heard")  # in the tests an error where it is
+    other.join()
+    assert seen == ["heard"]
+    assert warnings.filters == filters
 
 
 def test_warnings_point_to_the_line_of_the_caller():

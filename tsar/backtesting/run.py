@@ -7,7 +7,6 @@ covariates are the exception that the user names.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from sklearn.base import clone
 
 from tsar.backtesting.result import BacktestResult, Windows
-from tsar.errors import FrameError, OptionError, TsarWarning
+from tsar.errors import FrameError, OptionError, warn
 from tsar.forecast import validate_levels
 from tsar.frame import Panel, normalize_frame, quantile_column
 from tsar.frame.columns import read_columns, read_ids, read_stamps, read_table
@@ -27,7 +26,6 @@ from tsar.metrics import seasonal_error
 from tsar.types import BoolArray, FloatArray, IntArray
 
 SHORTEST_HISTORY = 3
-_CALLER = 3
 
 
 def backtest(
@@ -269,7 +267,7 @@ def _check_lengths(panel: Panel, is_window: BoolArray, needed: int) -> None:
         )
     if len(short):
         text = f"too short for a backtest window of {needed} points: {len(short)} of {panel.num_items} items"
-        warnings.warn(f"{text}, first {short[0]!r}; they are left out", TsarWarning, stacklevel=_CALLER)
+        warn(f"{text}, first {short[0]!r}; they are left out")
 
 
 def _horizon(forecaster: Any, panel: Panel, prediction_length: int | None) -> int:

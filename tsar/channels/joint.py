@@ -31,7 +31,7 @@ from tsar.forecast import Forecast
 from tsar.frame import Panel
 from tsar.inference import Inference
 from tsar.types import FloatArray, IntArray
-from tsar.unfitted import NotFittedError
+from tsar.unfitted import not_fitted
 
 AROUND = ("related", "group", "attention", "model")
 """Adapters that move the forecast of each series by itself, and map nothing."""
@@ -215,11 +215,7 @@ def channels_from_bytes(wanted: Any, content: bytes) -> Any:
 
 def _need_fit(adapter: Any) -> MixedChannels:
     if not isinstance(adapter, MixedChannels):
-        raise NotFittedError(
-            'channel_adapter="attention" forecasts with weights that fit trains.',
-            code="forecaster.not_fitted",
-            hint="Call fit(df).",
-        )
+        raise not_fitted('channel_adapter="attention" forecasts with weights that fit trains.', hint="Call fit(df).")
     return adapter
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from tsar.covariates.features import FORMS, Units, make_rows, measure_units
 from tsar.covariates.regression import POOLING, Ridge, Trees, fit_boosting, fit_ridge
-from tsar.covariates.surprise import MAX_ITEMS, Backtests, Decode, find_leads, make_backtests, shift_by_lead
+from tsar.covariates.surprise import MAX_ITEMS, Backtests, find_leads, make_backtests, shift_by_lead
 from tsar.frame import CALENDAR, Covariates
-from tsar.types import BoolArray, FloatArray, IntArray
+from tsar.types import BoolArray, Decode, FloatArray, IntArray
 
 METHODS = ("auto", "ridge", "gradient_boosting")
 WEIGHTS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -148,9 +148,8 @@ def learn_effect(
     kept, importance = _drop_useless(partial(explain, form, pooling), usable, covariates.names)
     importance /= before
     explained = explain(form, pooling, kept)[1]
-    bare = replace(
-        covariates, static=np.empty((0, num_items))
-    )  # trees find a bias of the model without covariates, too
+    # trees find a bias of the model without covariates, too: what they gain by that is not the covariates'
+    bare = replace(covariates, static=np.empty((0, num_items)))
     bias = _explain_late(tests, target, places, form, pooling, np.zeros_like(usable), bare, units, seed)
     weights, gain = _choose_weights(target, explained, bias, tests, num_items, noise)
     if not weights.any():

@@ -7,16 +7,12 @@ forecaster in the place of the smoother).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from tsar.types import FloatArray, IntArray
-
-Decode = Callable[[FloatArray, IntArray, int], FloatArray]
-"""Forecasts the series of a panel: values, offsets, prediction_length -> (I, F, Q)."""
+from tsar.types import Decode, FloatArray, IntArray
 
 MAX_ITEMS = 256
 """Items that the effect is learned from; more are sampled."""

@@ -85,9 +85,8 @@ def forecasts_from(
     windows = sorted(asked.items(), key=lambda window: max(window[1])[0])  # of similar length together
     for low in range(0, len(windows), ROWS):
         part = windows[low : low + ROWS]
-        context = np.full(
-            (len(part), (max(part[-1][1])[0] + 1) * patch), np.nan
-        )  # what is padded at the right is inert
+        most_tokens = max(part[-1][1])[0] + 1
+        context = np.full((len(part), most_tokens * patch), np.nan)  # what is padded at the right is inert
         for row, ((start, _, begin), tokens) in enumerate(part):
             end = begin + (max(tokens)[0] + 1) * patch
             context[row, max(start - begin, 0) : end - begin] = values[max(begin, start) : end]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tsar.errors import FrameError, OptionError
 from tsar.forecaster import Forecaster
-from tsar.options import validate_count
+from tsar.validation import validate_count
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
 

@@ -9,15 +9,14 @@ is known, model and analogue are both scored, and without a clear gain the model
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import oaconvolve
 
-from tsar.errors import OptionError
 from tsar.frame import Panel
-from tsar.types import FloatArray, IntArray
+from tsar.types import Decode, FloatArray
+from tsar.validation import validate_count
 
 DEFAULT_NEIGHBOURS = 4  # where examples are given without a number
 SHORTEST_MATCH = 16  # points that are compared at least, where there are as many
@@ -25,8 +24,6 @@ LEAST_CORRELATION = 0.5
 MARGIN = 0.95  # the blend must bring the error at the neighbours' places below this share of the model's
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 LONGEST_MATCH = 512
-
-Decode = Callable[[FloatArray, IntArray, int], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def follow_neighbours(
     Only what lies before the end of a query or in the examples is read. Where fewer than two windows resemble the query
     (correlation 0.5), the model stays alone.
     """
-    validate_neighbours(neighbours)
+    validate_count("neighbours", neighbours, least=0)
     wanted = neighbours or (DEFAULT_NEIGHBOURS if examples is not None else 0)
     if not wanted:
         return quantiles
@@ -134,12 +131,6 @@ def find_matches(end: FloatArray, series: list[FloatArray], horizon: int, count:
             found.append(Match(float(correlation[best]), values, best + length, float(loc[best]), float(scale[best])))
             correlation[max(0, best - length // 2) : best + length // 2 + 1] = -1.0
     return sorted(found, key=lambda match: -match.correlation)[:count]
-
-
-def validate_neighbours(neighbours: object) -> None:
-    """Raise ``option.invalid`` unless it is a whole number from 0."""
-    if not isinstance(neighbours, (int, np.integer)) or isinstance(neighbours, bool) or neighbours < 0:
-        raise OptionError(f"neighbours must be a whole number from 0, got {neighbours!r}.", code="option.invalid")
 
 
 def _measured_weight(matches: list[Match], decode: Decode, horizon: int, middle: int) -> float:

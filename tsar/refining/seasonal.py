@@ -7,7 +7,6 @@ forecast moves to the cycles only where they clearly win there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +14,8 @@ import torch
 
 from tsar.refining.powers import exponents_of, multiply_by_powers
 from tsar.tokenizers.period import find_period
-from tsar.types import BoolArray, FloatArray, IntArray
+from tsar.types import BoolArray, Decode, FloatArray, IntArray
 from tsar.windows import make_batches
-
-Decode = Callable[[FloatArray, IntArray, int], FloatArray]
 
 LONGEST = 4096  # points of history that the period is read off: ten of 400
 CYCLES = (1, 2, 4, 8)  # how many of the last are averaged; the backtest chooses
@@ -28,10 +25,9 @@ LEAST_SKILL_OF_USUAL = 0.8  # for the periods that the model follows well by its
 USUAL = (16, 64)
 FOLDS = 2  # backtests, one after the other; the cycles must win each
 CLEAR = 0.75  # error of the cycles, as a share of the model's, from which they are followed
-SHORTEST_TEST, LONGEST_TEST = (
-    48,
-    256,
-)  # points held back for the backtest, and no more than a quarter of the history, for each
+SHORTEST_TEST, LONGEST_TEST = 48, 256
+"""Points held back for each backtest, and no more than a quarter of the history."""
+
 NARROWEST = 0.1  # of the model's spread
 PATCH = 64
 POINTS_AT_ONCE = 1 << 20
