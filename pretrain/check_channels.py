@@ -1,8 +1,10 @@
-"""What several targets gain by way of each other: `python pretrain/check_channels.py`, the table of docs/channels.md.
+"""What several targets gain by way of each other: the table of docs/channels.md.
+
+    python pretrain/check_channels.py --data ../shared/data/dev_eval
 
 Backtests of every `channel_adapter` on simulated series whose relations are known, on quarterly data of the American
-economy (statsmodels), and on three development sets (with /work/shared/data). Read the changes
-against None: below zero is a gain.
+economy (statsmodels), and, with `--data`, on three development sets. Read the changes against None: below zero is a
+gain.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ import statsmodels.api as sm
 from tsar import Forecaster, backtest
 from tsar.errors import TsarWarning
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "dev_eval"
 KINDS = ("related", "group", "attention", "pca", "linear", "vae")
 MACRO = ["realgdp", "realcons", "realinv", "realdpi", "unemp", "infl", "tbilrate"]
 
@@ -57,46 +58,52 @@ def macro(rng: np.random.Generator) -> pd.DataFrame:
     return data.assign(item_id="US", timestamp=pd.date_range("1959-01-01", periods=len(data), freq="QS"))
 
 
-def dev_set(name: str, size: int, series: int) -> Callable[[np.random.Generator], pd.DataFrame]:
+def read_channels(path: Path, size: int, series: int) -> pd.DataFrame:
     """The last points of the first series of a development set that end together, as targets of one item."""
-
-    def read(rng: np.random.Generator) -> pd.DataFrame:
-        table = pd.read_parquet(DATA / f"{name}.parquet").sort_values("item_id")
-        table["end"] = [
-            pd.Timestamp(row.start) + len(row.target) * pd.tseries.frequencies.to_offset(row.freq)
-            for row in table.itertuples()
-        ]
-        table = table[(table["end"] == table["end"].mode()[0]) & (table["target"].map(len) >= size)].head(series)
-        values = np.stack([np.asarray(target, dtype=float)[-size:] for target in table["target"]], 1)
-        return wide(values, freq=table["freq"].iloc[0])
-
-    return read
+    table = pd.read_parquet(path).sort_values("item_id")
+    table["end"] = [
+        pd.Timestamp(row.start) + len(row.target) * pd.tseries.frequencies.to_offset(row.freq)
+        for row in table.itertuples()
+    ]
+    table = table[(table["end"] == table["end"].mode()[0]) & (table["target"].map(len) >= size)].head(series)
+    values = np.stack([np.asarray(target, dtype=float)[-size:] for target in table["target"]], 1)
+    return wide(values, freq=table["freq"].iloc[0])
 
 
-SETS: dict[str, tuple[Callable[[np.random.Generator], pd.DataFrame], int]] = {
+MADE: dict[str, tuple[Callable[[np.random.Generator], pd.DataFrame], int]] = {
     "lagged copies": (lagged_copies, 8),
     "mixtures of two causes": (mixtures, 12),
     "nothing in common": (apart, 8),
     "macrodata": (macro, 4),
-    "air quality, Valencia": (dev_set("air_quality_valencia_hourly", 1500, 5), 24),
-    "solar, Europe": (dev_set("solar_eu_hourly", 1500, 5), 24),
-    "retail, Australia": (dev_set("aus_retail_monthly", 300, 6), 12),
 }
+"""Name -> how it is made, and the horizon."""
+
+READ = {
+    "air quality, Valencia": ("air_quality_valencia_hourly", 1500, 5, 24),
+    "solar, Europe": ("solar_eu_hourly", 1500, 5, 24),
+    "retail, Australia": ("aus_retail_monthly", 300, 6, 12),
+}
+"""Name -> the development set, its last points and first series, and the horizon."""
 
 
 def main() -> None:
     """Print one row per set."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of development sets; without it these are left out")
     parser.add_argument("--windows", type=int, default=4)
     parser.add_argument("--context-length", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sets", nargs="+", default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=[*MADE, *READ], help="default: all")
     args = parser.parse_args()
     warnings.simplefilter("ignore", TsarWarning)
     print(f"| set | MASE alone | {' | '.join(KINDS)} | seconds |\n|---|---|{'---|' * len(KINDS)}---|")
-    for name in args.sets:
-        make, horizon = SETS[name]
-        frame = make(np.random.default_rng(args.seed))
+    for name in args.sets or [*MADE, *(READ if args.data else [])]:
+        if name in MADE:
+            make, horizon = MADE[name]
+            frame = make(np.random.default_rng(args.seed))
+        else:
+            file, size, series, horizon = READ[name]
+            frame = read_channels(args.data / f"{file}.parquet", size, series)
         targets = [column for column in frame if column not in ("item_id", "timestamp")]
         scores, start = {}, time.perf_counter()
         for kind in (None, *KINDS):

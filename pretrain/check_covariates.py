@@ -1,4 +1,6 @@
-"""What covariates gain: `python pretrain/check_covariates.py [--cutoffs 12]` prints the table of docs/covariates.md.
+"""What covariates gain: the table of docs/covariates.md.
+
+    python pretrain/check_covariates.py --data ../shared/data [--cutoffs 12] [--noise]
 
 Sets with known drivers, the drivers known ahead as in most of the literature: hourly bicycle rental in Washington with
 temperature, humidity and wind (dev_eval), and two hourly electricity loads with temperature (corpus, so the released
@@ -18,7 +20,6 @@ import pandas as pd
 from tsar import Forecaster
 from tsar.errors import TsarWarning
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 DECILES = np.arange(1, 10) / 10
 SETS = {
     "bike sharing": ("dev_eval/bike_sharing_hourly", "users", ("temp", "hum", "windspeed"), 24),
@@ -29,10 +30,10 @@ SETS = {
 LONGEST = 24 * 365 * 2
 
 
-def load_set(name: str, noise: bool) -> tuple[pd.DataFrame, list[str], int]:
+def load_set(name: str, data: Path, noise: bool) -> tuple[pd.DataFrame, list[str], int]:
     """Return the frame of a set, the names of its drivers, and the horizon."""
     path, target, drivers, horizon = SETS[name]
-    series = pd.read_parquet(DATA / f"{path}.parquet").set_index("item_id")["target"]
+    series = pd.read_parquet(data / f"{path}.parquet").set_index("item_id")["target"]
     columns = {column: np.asarray(series[column], dtype=float) for column in (target, *drivers)}
     size = min(map(len, columns.values()))  # all end together
     frame = pd.DataFrame({column: values[-size:] for column, values in columns.items()}).rename(
@@ -46,7 +47,8 @@ def load_set(name: str, noise: bool) -> tuple[pd.DataFrame, list[str], int]:
 
 def main() -> None:
     """Print one row per set."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds dev_eval and corpus")
     parser.add_argument("--cutoffs", type=int, default=12)
     parser.add_argument("--method", default="auto")
     parser.add_argument("--noise", action="store_true", help="replace the drivers by noise")
@@ -57,7 +59,7 @@ def main() -> None:
         "| set | MAE without | MAE with | change | WQL change | used | seconds a fit |\n|---|---|---|---|---|---|---|"
     )
     for name in args.sets:
-        frame, drivers, horizon = load_set(name, args.noise)
+        frame, drivers, horizon = load_set(name, args.data, args.noise)
         errors, losses, used, start = np.zeros(2), np.zeros(2), 0, time.perf_counter()
         for turn in range(args.cutoffs):
             cut = len(frame) - horizon - turn * (24 * 17)  # 17 days apart, so all weekdays

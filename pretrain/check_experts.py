@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Train experts and a dense model of as many active parameters on the same batches, and compare their losses.
 
-python pretrain/check_experts.py --out /tmp/experts --steps 300
+    python pretrain/check_experts.py --out /tmp/experts --steps 300
 
 Both follow pretrain/recipes/time-moe.yaml: the same synthetic windows, seed and steps, one thread. The dense model's
 hidden width is that of the experts that work on a token, with the shared one.

@@ -86,12 +86,13 @@ def start(model: str) -> tuple[subprocess.Popen[bytes], int]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tsar.cli", "serve", "--model", model, "--port", str(port)]
     process = subprocess.Popen([*command, "--log-level", "warning"], env=dict(os.environ))
-    while True:
+    while process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return process, port
         except OSError:
             time.sleep(0.2)
+    raise SystemExit(f"tsar serve ended with {process.returncode}")
 
 
 def batches(port: int) -> float:

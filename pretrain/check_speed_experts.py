@@ -5,6 +5,7 @@ python pretrain/check_speed_experts.py
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import torch
@@ -20,6 +21,9 @@ REPEATS = 15
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    repeats = parser.parse_args().repeats
     torch.set_num_threads(1)
     print("| rows x tokens x width | dense, ms | 2 of 8 experts, ms | ratio |\n|---|---|---|---|")
     for rows, tokens, width, hidden in SHAPES:
@@ -28,7 +32,7 @@ def main() -> None:
         experts.initialize()
         x = torch.randn(rows, tokens, width)
         best = {"dense": float("inf"), "experts": float("inf")}
-        for _ in range(REPEATS):  # in turn, so that a busy machine slows both
+        for _ in range(repeats):  # in turn, so that a busy machine slows both
             for name, layer in (("dense", dense), ("experts", experts)):
                 began = time.perf_counter()
                 layer(x).sum().backward()

@@ -43,6 +43,7 @@ def load_runs() -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
+    output = parser.parse_args().output
     runs = load_runs()
     runs["flops"] = 6.0 * runs["parameters"] * runs["tokens"]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -55,7 +56,7 @@ def main() -> None:
         ax.grid(alpha=0.3)
     axes[0].legend(frameon=False)
     axes[0].annotate("seasonal naive", (runs["flops"].max(), 1), ha="right", va="bottom", fontsize=8)
-    figure.savefig(parser.parse_args().output, dpi=130)
+    figure.savefig(output, dpi=130)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Project time and cost of pretraining larger models from what was measured on one H100.
 
-    python pretrain/roofline.py
+    python pretrain/roofline.py [--price 2.5]
 
 A training step of a decoder does 6 floating-point operations a weight and token in its products, and moves activations
 between memory and the small operations around them (norms, rotary code, gates, optimizer, corruption). The first takes
@@ -11,6 +11,7 @@ Between machines gradients are exchanged once a step, behind the backward pass a
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 
 PEAK = 781e12  # bf16 products of an H100, measured: 8,192 x 8,192
@@ -20,7 +21,7 @@ LINK = {
     8: 450e9,
     256: 50e9,
 }  # bytes a second and GPU: NVLink in a machine, InfiniBand between; published
-PRICE = 2.5  # dollars an H100 hour, a guess: change it
+PRICE = 2.5  # dollars an H100 hour, a guess: say yours
 TOKENS_PER_WEIGHT = 20  # as large language models are trained (Hoffmann et al., 2022); see the note in docs/scaling.md
 TOKENS_PER_STEP = 65_536  # of one GPU: 1,024 windows of 1,024 points
 LONGEST = 64  # tokens of a window
@@ -71,6 +72,9 @@ def exchange(size: Size, gpus: int, step: float) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--price", type=float, default=PRICE, help="dollars an H100 hour (default: %(default)s)")
+    price = parser.parse_args().price
     found = [traffic(size, utilisation) for size, utilisation in MEASURED.items()]
     for size, amount in zip(MEASURED, found, strict=True):
         print(f"{size.name}: {operations(size) / 1e6:.0f} MFLOP a token, {amount:.0f} bytes a token, layer and unit")
@@ -88,7 +92,7 @@ def main() -> None:
             (worse, slow, long), (better, fast, short) = ends
             cells = [size.name, f"{tokens / 1e9:.1f} B", str(gpus), f"{steps:,.0f}", f"{worse:.0%} to {better:.0%}"]
             cells += [f"{slow / 1e6:.3g} M to {fast / 1e6:.3g} M", f"{short:.2g} to {long:.2g}"]
-            cells += [f"{scale * short:.2g} to {scale * long:.2g}" for scale in (gpus, PRICE * gpus)]
+            cells += [f"{scale * short:.2g} to {scale * long:.2g}" for scale in (gpus, price * gpus)]
             print(f"| {' | '.join(cells)} |")
 
 

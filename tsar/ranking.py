@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
 
-from tsar.backtesting.result import BacktestResult, join_results
+from tsar.backtesting.result import BacktestResult, item_errors
 from tsar.backtesting.run import backtest
 from tsar.baselines import ETS, ARNet, BoostedLags, Drift, SeasonalNaive, Theta
 from tsar.benchmark.scores import skill_score, win_rate
@@ -107,7 +107,7 @@ def leaderboard(
 
 
 def _rank(results: dict[str, BacktestResult]) -> pd.DataFrame:
-    errors = join_results(list(results.values()))
+    errors = np.stack([item_errors(result) for result in results.values()], axis=1)
     base = errors[:, list(results).index(BASELINE)]
     usable = np.isfinite(errors).all(1) & (base > 0)
     if usable.any():

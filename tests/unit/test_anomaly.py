@@ -138,6 +138,7 @@ def test_wrong_options_have_their_codes(small_decoder):
         ({"merge": 1.5}, "option.invalid"),
         ({"quantile_levels": [0.1]}, "option.invalid"),
         ({"quantile_levels": [0.1, 1.2]}, "option.quantile_level"),
+        ({"target": "score"}, "option.invalid"),
         ({"model": full}, "model.wrong_task"),
     ):
         with pytest.raises((OptionError, ModelError)) as caught:

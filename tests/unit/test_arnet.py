@@ -71,7 +71,7 @@ def test_frames_of_any_history():
     assert set(forecast.loc[forecast["item_id"] == "constant", "0.9"]) == {3.0}
 
 
-@pytest.mark.parametrize("options", [{"lags": 0}, {"lags": 1.5}, {"sparsity": 0.0}, {"sparsity": 2}])
+@pytest.mark.parametrize("options", [{"lags": 0}, {"lags": 1.5}, {"lags": True}, {"sparsity": 0.0}, {"sparsity": 2}])
 def test_options_are_checked(options):
     with pytest.raises(OptionError):
         ARNet(**options).fit(pd.DataFrame({"item_id": 1, "timestamp": range(9), "target": 1.0}))

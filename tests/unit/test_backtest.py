@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -235,6 +236,17 @@ def test_refusals(options, code):
     with pytest.raises(TsarError) as caught:
         backtest(SeasonalNaive(), make_panel(), **options)
     assert caught.value.code == code
+
+
+def test_columns_that_would_be_there_twice_are_refused():
+    df = make_panel().rename(columns={"item_id": "step"})
+    result = backtest(Drift(prediction_length=3, id_column="step"), df)
+    assert result.score_by("item_id").columns[0] == "step"
+    by = (("item_id", "step"), ("step", "step"))
+    for ask in (lambda: result.forecasts, *(partial(result.score_by, *names) for names in by)):
+        with pytest.raises(TsarError, match="two columns named 'step'") as caught:
+            ask()
+        assert caught.value.code == "option.invalid"
 
 
 def test_leaderboard_ranks_all_and_names_twins():

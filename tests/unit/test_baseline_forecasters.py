@@ -94,6 +94,12 @@ def test_refusals(options, code):
     assert caught.value.code == code
 
 
+def test_one_season_of_history_is_repeated():
+    week = pd.DataFrame({"timestamp": pd.date_range("2024-01-01", periods=7), "target": np.arange(7.0)})
+    forecast = SeasonalNaive(id_column=None, prediction_length=9).fit(week).predict()
+    assert forecast["predictions"].tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 1]
+
+
 def test_unknown_engine():
     with pytest.raises(TsarError, match="engine"):
         BoostedLags(engine="xgboost").fit(make_frame())

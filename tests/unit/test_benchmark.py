@@ -11,6 +11,7 @@ import pytest
 
 from tsar import Forecaster
 from tsar.benchmark import BenchmarkResult, EvaluationSet, from_gluonts, read_sets, run_benchmark
+from tsar.benchmark.models import Contestant, timed_forecast
 from tsar.benchmark.scores import bootstrap_interval, score_forecast, skill_score, win_rate
 from tsar.errors import BenchmarkError, ModelError, OptionError, TsarWarning
 from tsar.metrics import symmetric_mape
@@ -365,6 +366,19 @@ def test_slow_forecasts_are_stored(classical, tmp_path):
     run_benchmark([data], ["theta"], levels=[0.5], cache=tmp_path)
     run_benchmark([data], {"theta": "ets"}, levels=LEVELS, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 4, "other data, levels and methods are other files"
+
+
+def test_a_stored_forecast_that_is_damaged_anywhere_is_made_again(tmp_path):
+    data = make_set()
+    quantiles = np.random.default_rng(0).normal(size=(*data.actual.shape, 1))
+    contestant = Contestant("one", lambda data, levels: quantiles, stored_as="one")
+    timed_forecast(contestant, data, [0.5], tmp_path)
+    (stored,) = tmp_path.iterdir()
+    whole = stored.read_bytes()
+    damages = [whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :] for place in range(0, len(whole), 3)]
+    for damaged in (*damages, b"", whole[:100]):
+        stored.write_bytes(damaged)
+        np.testing.assert_array_equal(timed_forecast(contestant, data, [0.5], tmp_path)[0], quantiles)
 
 
 def test_processes_give_the_forecasts_of_one(monkeypatch):

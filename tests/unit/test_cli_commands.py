@@ -155,6 +155,7 @@ def test_an_adapter_goes_back_on_its_model(table, tiny_release, capsys):
         (["backtest", "in.csv", "--windows", "0"], "option.invalid"),
         (["backtest", "in.csv", "--prediction-length", "80", "--windows", "1", "--gap", "9"], "backtest.too_short"),
         (["backtest", "in.csv", "--against", "oracle"], "model.unknown_name"),
+        (["backtest", "in.csv", "--gap", "2", "--against", "theta", "tsar-tiny"], "--against tsar-tiny has the name"),
         (["embed", "in.csv", "--pooling", "median"], "option.invalid"),
         (["embed", "in.csv", "--output", "a.txt"], "must end in one of"),
         (["impute", "in.csv", "--sides", "above"], "option.invalid"),

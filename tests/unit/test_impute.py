@@ -150,6 +150,7 @@ def test_wrong_options_and_frames_have_their_codes(small_decoder):
         ({"model": "tsar-nothing"}, ModelError, "model.unknown_name"),
         ({"model": small_decoder(**FULL), "sides": "left"}, OptionError, "option.invalid"),
         ({"target": "sales"}, FrameError, "frame.missing_column"),
+        ({"target": "imputed"}, OptionError, "option.invalid"),
         ({"device": "cuda:99"}, OptionError, "device.unavailable"),
     ):
         with pytest.raises(kind) as caught:

@@ -114,6 +114,8 @@ def test_the_schema_holds_for_no_rows_good_rows_and_bad_rows(stamps, options):
     [
         ({"freq": None}, "option.invalid"),
         ({"id_column": None}, "option.invalid"),
+        ({"id_column": "error"}, "option.invalid"),
+        ({"timestamp_column": "predictions"}, "option.invalid"),
         ({"future_covariates": ["price"]}, "option.invalid"),
         ({"prediction_length": None}, "option.prediction_length"),
         ({"model": "nobody"}, "model.unknown_name"),

@@ -122,6 +122,7 @@ def test_errors_have_their_codes_and_read_nothing(small_decoder, decoder):
         (1.0, OptionError, "option.invalid"),
         ({"c": 1.0}, FrameError, "stream.unknown_item"),
         ({"a": np.inf}, FrameError, "frame.infinite_target"),
+        ({"b": 1.0, "a": "seven"}, FrameError, "frame.non_numeric_target"),
         (frame_of([1.0], "c", 40), FrameError, "stream.unknown_item"),
         (pd.concat([frame_of([1.0], "a", 40), frame_of([1.0], "b", 39)]), FrameError, "stream.not_new"),
     ):

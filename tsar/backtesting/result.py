@@ -13,7 +13,7 @@ import pandas as pd
 
 from tsar.errors import OptionError
 from tsar.frame import Panel, quantile_column
-from tsar.frame.assemble import to_kind
+from tsar.frame.assemble import to_kind, validate_columns
 from tsar.types import FloatArray, IntArray
 
 GROUPS = ("item_id", "target_name", "cutoff", "step")
@@ -98,17 +98,20 @@ class BacktestResult:
         """Long frame of the kind that came in.
 
         A row per item, cutoff (last stamp that was known) and stamp, with the columns id, timestamp, ``target_name``,
-        ``cutoff``, ``step`` (from 1), ``actual``, ``predictions`` and one per level.
+        ``cutoff``, ``step`` (from 1), ``actual``, ``predictions`` and one per level; ``option.invalid`` if the id or
+        timestamp column has one of these names.
         """
         numbers = self.windows
+        first = [numbers.id_column, numbers.timestamp_column, "target_name", "cutoff"]
+        names = [quantile_column(level) for level in numbers.levels]
+        validate_columns([*first, "step", "actual", "predictions", *names])
         panel, horizon = numbers.panel, numbers.median.shape[-1]
         target, item, window = numbers.where
         known = numbers.cuts[item, window]
         ahead = np.arange(numbers.gap, numbers.gap + horizon)
         step = panel.grid.step
         stamps = panel.grid.stamps((panel.starts[item, None] + (known[:, None] + ahead) * step).ravel())
-        cutoffs = panel.grid.stamps(np.repeat(panel.starts[item] + (known - 1) * step, horizon))
-        names = [quantile_column(level) for level in numbers.levels]
+        cutoffs = self._cutoffs(item, window, horizon)
         table = pd.DataFrame(numbers.quantiles[target, item, window].reshape(-1, len(names)), columns=names)
         table.insert(0, numbers.timestamp_column, stamps)
         table.insert(1, "target_name", np.repeat(np.array(numbers.target_names, dtype=object)[target], horizon))
@@ -119,7 +122,6 @@ class BacktestResult:
         frame = nw.from_native(to_kind(table, numbers.id_column, panel.source, rows), eager_only=True)
         stamped = to_kind(pd.DataFrame({"cutoff": cutoffs}), numbers.id_column, panel.source, rows)
         cutoff = nw.from_native(stamped, eager_only=True)["cutoff"]
-        first = [numbers.id_column, numbers.timestamp_column, "target_name", "cutoff"]
         others = [name for name in frame.columns if name not in first]
         return frame.with_columns(cutoff).select([*first, *others]).to_native()
 
@@ -148,7 +150,7 @@ class BacktestResult:
         Raises
         ------
         OptionError
-            ``option.invalid`` for another name.
+            ``option.invalid`` for another name, and if two columns would have one name.
         """
         unknown = [name for name in by if name not in GROUPS]
         if unknown:
@@ -168,6 +170,7 @@ class BacktestResult:
             "sMAPE": means["smape"],
             **{f"coverage_{name}": means[f"below_{name}"] for name in names},
         }
+        validate_columns([*(self.windows.id_column if name == "item_id" else name for name in by), *scored])
         table = pd.DataFrame(scored).reset_index()
         if "_item" in table:
             ids = self.windows.panel.item_ids[table.pop("_item").to_numpy()]
@@ -253,16 +256,12 @@ class BacktestResult:
         return panel.grid.stamps(np.repeat(panel.starts[item] + (known - 1) * panel.grid.step, horizon))
 
 
-def join_results(results: Sequence[BacktestResult]) -> FloatArray:
-    """Return the MASE (items, models) of several backtests of the same frame, NaN where an item has none."""
-    scored = []
-    for result in results:
-        numbers = result.windows
-        error = (
-            np.abs(numbers.actual - numbers.median) / np.where(numbers.scales > 0, numbers.scales, np.nan)[..., None]
-        )
-        scored.append([_mean(error[:, item]) for item in range(error.shape[1])])
-    return np.array(scored).T
+def item_errors(result: BacktestResult) -> FloatArray:
+    """MASE (I,) of each item over its windows, NaN where there is none."""
+    numbers = result.windows
+    scales = np.where(numbers.scales > 0, numbers.scales, np.nan)
+    errors = np.abs(numbers.actual - numbers.median) / scales[..., None]
+    return np.array([_mean(errors[:, item]) for item in range(errors.shape[1])])
 
 
 def _levels_reached(actual: FloatArray, quantiles: FloatArray, levels: FloatArray) -> tuple[FloatArray, FloatArray]:

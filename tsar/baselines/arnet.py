@@ -148,8 +148,9 @@ class ARNet(Baseline):
 
     def _validate(self) -> None:
         super()._validate()
-        if self.lags is not None and (not isinstance(self.lags, (int, np.integer)) or self.lags < 1):
-            raise OptionError(f"lags must be a whole number from 1, or None, got {self.lags!r}.", code="option.invalid")
+        given = self.lags
+        if given is not None and (not isinstance(given, (int, np.integer)) or isinstance(given, bool) or given < 1):
+            raise OptionError(f"lags must be a whole number from 1, or None, got {given!r}.", code="option.invalid")
         if not isinstance(self.sparsity, (int, float)) or not 0 < self.sparsity <= 1:
             raise OptionError(f"sparsity must be above 0 and at most 1, got {self.sparsity!r}.", code="option.invalid")
 
@@ -161,7 +162,7 @@ class ARNet(Baseline):
         lags = min(wanted, (len(history) - 1) // 3, MOST_LAGS)
         span = np.ptp(history)
         if lags < 1 or span == 0:
-            return np.repeat(np.full(horizon, history[-1])[:, None], len(levels), 1)
+            return np.full((horizon, len(levels)), history[-1])
         fitted = fit_autoregression(history, lags, float(self.sparsity))
         with np.errstate(over="ignore", invalid="ignore"):
             mean, deviation = fitted.forecast(history, horizon)

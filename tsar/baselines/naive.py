@@ -34,8 +34,8 @@ class SeasonalNaive(Baseline):
     """The last season again, with the spread of a seasonal random walk (Hyndman & Athanasopoulos, 2021, 5.5)."""
 
     def _forecast_one(self, past: FloatArray, horizon: int, season: int, levels: FloatArray) -> FloatArray:
+        centre = seasonal_naive(past, horizon, season)
         lag = season if len(past) > season else 1
-        centre = seasonal_naive(past, horizon, lag)
         spread = _root_mean_square(past[lag:] - past[:-lag]) * np.sqrt(np.arange(horizon) // lag + 1)
         result: FloatArray = centre[:, None] + spread[:, None] * ndtri(levels)
         return result

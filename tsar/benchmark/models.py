@@ -9,6 +9,7 @@ import io
 import re
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,9 +173,9 @@ def _versions() -> dict[str, str]:
 def _read_cache(path: Path, shape: tuple[int, ...]) -> tuple[FloatArray, float] | None:
     """Return what a file holds, or None if it is damaged; it is then made again."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:  # of a path it may stay open
             quantiles: Any = stored["quantiles"]
             seconds = float(stored["seconds"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         return None
     return (quantiles, seconds) if quantiles.shape == shape else None

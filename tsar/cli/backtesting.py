@@ -31,6 +31,7 @@ from tsar.cli.options import (
     make_forecaster,
 )
 from tsar.cli.tables import read_input
+from tsar.errors import OptionError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +84,9 @@ def backtest(options: argparse.Namespace) -> int:
     from tsar.ranking import leaderboard
 
     name = Path(options.model).name
+    if name in options.against:
+        text = f"--against {name} has the name of --model, which is in the table as it is."
+        raise OptionError(text, code="cli.bad_input", hint="Leave it out")
     board = leaderboard(
         table,
         {name: forecaster, **{other: other for other in options.against}},

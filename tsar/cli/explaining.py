@@ -13,6 +13,7 @@ from tsar.cli.files import (
     new_figure,
     validate_input,
     validate_output,
+    write_figure,
     write_table,
 )
 from tsar.cli.options import (
@@ -89,7 +90,7 @@ def _write_plot(
     figure, axes = new_figure(len(item_ids))
     for item_id, ax in zip(item_ids, axes, strict=True):
         plot_explanation(result, table, item_id=item_id, forecast=forecast, ax=ax, **names)
-    figure.savefig(path, dpi=150)
+    write_figure(figure, path)
 
 
 def _number_or_season(text: str) -> int | str:

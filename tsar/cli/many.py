@@ -154,9 +154,9 @@ def _validate_many(options: argparse.Namespace, sources: list[Path]) -> None:
 
 
 def _in_the_way(options: argparse.Namespace) -> list[str]:
-    given = [name for name in NEEDS_WHOLE_TABLE if getattr(options, name, None)]
-    bounds = (constraints_of(options) or {}).values()
-    return given + ["upper" for bound in bounds if isinstance(bound, str) and bound != "auto"]  # of a column
+    bounds = constraints_of(options) or {}
+    of_columns = [name for name, bound in bounds.items() if isinstance(bound, str) and bound != "auto"]
+    return [name for name in NEEDS_WHOLE_TABLE if getattr(options, name, None)] + of_columns
 
 
 def _has_stamps(options: argparse.Namespace) -> bool:

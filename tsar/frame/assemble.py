@@ -156,12 +156,17 @@ def _target_column(target_name: str | Sequence[str], num_series: int, rows: int)
 def _check_names(names: list[str], level_names: list[str]) -> None:
     if len(set(level_names)) < len(level_names):
         raise OptionError(f"quantile levels come twice: {', '.join(level_names)}", code="option.quantile_level")
-    taken = [name for name in names + level_names if (names + level_names).count(name) > 1]
-    if taken:
+    validate_columns(names + level_names)
+
+
+def validate_columns(names: Sequence[str]) -> None:
+    """Raise ``option.invalid`` if two columns of a frame that is to be made would have one name."""
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
         raise OptionError(
-            f"the forecast would have two columns named {taken[0]!r}",
+            f"the forecast would have two columns named {twice[0]!r}",
             code="option.invalid",
-            hint="rename the id or timestamp column",
+            hint="rename the id, timestamp or target column",
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from tsar.backtesting.result import item_errors
 from tsar.diagnosis import Diagnosis, diagnose_panel
 from tsar.errors import FrameError
 from tsar.frame import Panel, normalize_frame, quantile_column
@@ -132,15 +133,7 @@ def _backtest(
 def _item_errors(board: Leaderboard | None, name: str, tested: IntArray, num_items: int) -> FloatArray:
     errors = np.full(num_items, np.nan)
     if board is not None:
-        numbers = board.results[name].windows
-        scaled = (
-            np.abs(numbers.actual - numbers.median)[0]
-            / np.where(numbers.scales > 0, numbers.scales, np.nan)[0][..., None]
-        )
-        known = np.isfinite(scaled)
-        counts = known.sum((1, 2))
-        sums = np.where(known, scaled, 0.0).sum((1, 2))
-        errors[tested] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        errors[tested] = item_errors(board.results[name])
     return errors
 
 

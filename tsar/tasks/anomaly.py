@@ -17,6 +17,7 @@ from tsar.decode.rolling import rolling_quantiles
 from tsar.errors import ModelError, OptionError
 from tsar.forecast import Forecast
 from tsar.frame import Panel, make_panel_frame, normalize_frame
+from tsar.frame.assemble import validate_columns
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
 from tsar.types import BoolArray, FloatArray, IntArray
@@ -103,6 +104,7 @@ def detect_anomalies(
     decoder = load_model(model, resolve_device(device))
     if decoder.config.task != "forecast":
         raise ModelError(f"{model!r} fills gaps; anomalies need a model that forecasts.", code="model.wrong_task")
+    validate_columns([str(target), "score", "is_anomaly", "expected", "lower", "upper", "interval"])
     panel = normalize_frame(df, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq)
     quantiles = rolling_quantiles(decoder.at_frequency(panel.freq), panel.values, panel.offsets)
     law = Forecast(quantiles[:, None], np.asarray(decoder.config.quantile_levels))

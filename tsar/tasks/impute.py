@@ -22,6 +22,7 @@ from tsar.decode.rolling import forecasts_from
 from tsar.errors import OptionError, TsarWarning
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import make_panel_frame, normalize_frame, quantile_column
+from tsar.frame.assemble import validate_columns
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
 from tsar.refining.history import zero_bound
@@ -103,6 +104,7 @@ def impute(
     decoder = load_model(model, resolve_device(device))
     if decoder.config.task == "infill" and sides != "both":
         raise OptionError("A model that fills gaps sees both sides: sides must be 'both'.", code="option.invalid")
+    validate_columns([str(target), "imputed", *{quantile_column(level) for level in levels}])
     panel = normalize_frame(df, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq)
     quantiles = fill_quantiles(decoder.at_frequency(panel.freq), panel.values, panel.offsets, sides=sides)
     missing = np.isnan(panel.values)

@@ -173,10 +173,7 @@ class StreamingForecaster:
             new = dict.fromkeys(places, new)
         if isinstance(new, Mapping):
             _refuse_unknown(new, places)
-            pairs = [(places[item_id], np.array([value], dtype=np.float64)) for item_id, value in new.items()]
-            if any(np.isinf(value).any() for _, value in pairs):
-                raise FrameError("A new value is infinite.", code="frame.infinite_target")
-            return pairs
+            return [(places[item_id], np.array([_number_of(item_id, value)])) for item_id, value in new.items()]
         grid = self.panel_.grid
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TsarWarning)  # one new row is no thin item here
@@ -308,6 +305,18 @@ class StreamingForecaster:
         if not hasattr(self, "streams_"):
             text = "This stream has not started."
             raise NotFittedError(text, code="forecaster.not_fitted", hint="Call start(df) with the history.")
+
+
+def _number_of(item_id: Any, value: Any) -> float:
+    """A new value as a number; None and NaN are missing."""
+    try:
+        number = float("nan") if value is None else float(value)
+    except (TypeError, ValueError) as error:
+        text = f"The new value {value!r} is no number."
+        raise FrameError(text, code="frame.non_numeric_target", item_ids=[item_id]) from error
+    if np.isinf(number):
+        raise FrameError("A new value is infinite.", code="frame.infinite_target", item_ids=[item_id])
+    return number
 
 
 def _refuse_unknown(ids: Any, places: Mapping[Any, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ def move_means(means: dict[str, float], origins: Sequence[str], losses: Tensor) 
     """Move the running means towards the losses (B,) of a step; what is not finite counts for nothing."""
     found: dict[str, list[float]] = defaultdict(list)
     for name, loss in zip(origins, losses.tolist(), strict=True):
-        if loss - loss == 0:
+        if math.isfinite(loss):
             found[name].append(loss)
     for name, values in sorted(found.items()):
         mean = sum(values) / len(values)

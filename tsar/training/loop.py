@@ -136,69 +136,57 @@ class _Run:
 
     @classmethod
     def start(cls, recipe: Recipe, run_dir: Path, minutes: float | None, resume: bool) -> _Run:
+        """Make everything, fresh or as the newest checkpoint has it."""
         train = recipe.train
-        if train.threads:
-            torch.set_num_threads(train.threads)
-        cpu_group = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()  # accelerate joins GPUs only, unasked
-        # autocast is ours, so that the compiler sees a plain module
-        accelerator = Accelerator(mixed_precision="no", cpu=cpu_group)
-        _refuse_uneven_shares(recipe, accelerator.num_processes)
-        torch.manual_seed(recipe.seed)
-        torch.set_float32_matmul_precision("high")  # TF32 where there is any; no change on a CPU
-        decoder = Decoder(recipe.model)
+        minutes = minutes if minutes is not None else train.minutes
         checkpoint = find_checkpoint(run_dir)
-        if recipe.init_from is not None and checkpoint is None:
-            _start_from(decoder, recipe.init_from)
-        teacher = _find_teacher(recipe.teacher, decoder, accelerator.device) if recipe.teacher is not None else None
-        objective = make_objective(
-            decoder, name=recipe.objective, smooth_weight=train.smooth_weight, z_loss=recipe.optim.z_loss
-        ).to(accelerator.device)
-        if isinstance(objective, NextPatches):
-            objective.channels = recipe.data.channels
-        batches = Batches.make(
-            recipe, accelerator.device, accelerator.process_index, accelerator.num_processes,
-            twice=needs_two_views(objective),
-        )  # fmt: skip
-        if recipe.model.has_vocabulary and checkpoint is None and recipe.init_from is None:
-            fit_vocabulary(decoder, batches.draw(0, batches.shape(0))[0].windows)
-        if train.checkpoint_activations:
-            checkpoint_blocks(decoder)
-        optimizer = make_optimizer(objective, recipe.optim)
-        ema = {name: value.detach().clone() for name, value in objective.decoder.state_dict().items()}
-        state = RunState()
         if checkpoint is not None and not resume:
             raise CheckpointError(
                 f"{run_dir} already holds checkpoints.",
                 code="checkpoint.busy",
                 hint="Resume, or use another run folder.",
             )
+        accelerator = _join_processes(recipe, minutes)
+        device = accelerator.device
+        decoder = Decoder(recipe.model)
+        if recipe.init_from is not None and checkpoint is None:
+            _start_from(decoder, recipe.init_from)
+        teacher = _find_teacher(recipe.teacher, decoder, device) if recipe.teacher is not None else None
+        objective = make_objective(
+            decoder, name=recipe.objective, smooth_weight=train.smooth_weight, z_loss=recipe.optim.z_loss
+        ).to(device)
+        if isinstance(objective, NextPatches):
+            objective.channels = recipe.data.channels
+        batches = Batches.make(
+            recipe, device, accelerator.process_index, accelerator.num_processes, twice=needs_two_views(objective)
+        )
+        if recipe.model.has_vocabulary and checkpoint is None and recipe.init_from is None:
+            fit_vocabulary(decoder, batches.draw(0, batches.shape(0))[0].windows)
+        if train.checkpoint_activations:
+            checkpoint_blocks(decoder)
+        optimizer = make_optimizer(objective, recipe.optim)
+        state, ema = RunState(), {name: value.detach().clone() for name, value in decoder.state_dict().items()}
         if checkpoint is not None:
-            state, ema = load_checkpoint(checkpoint, objective, optimizer, accelerator.device)
+            state, ema = load_checkpoint(checkpoint, objective, optimizer, device)
             logger.info("resuming %s at step %d", run_dir, state.step)
             changed = changed_settings(checkpoint / "recipe.yaml", recipe)
             if changed:
                 text = "settings that the steps so far did not have: %s; use another run folder to begin anew"
                 logger.warning(text, ", ".join(changed))
         elif train.anneal_from is not None:
-            state, ema = _begin_branch(Path(train.anneal_from), objective, optimizer, accelerator.device)
+            state, ema = _begin_branch(Path(train.anneal_from), objective, optimizer, device)
+        wrapped: Any = objective
         if wants_sharding():
-            if train.compile:
-                raise RecipeError("train.compile and FSDP do not go together.", code="recipe.bad_value")
-            optimizer, ema = shard(objective, optimizer, ema, recipe.optim, accelerator.device)
-            wrapped = objective
+            optimizer, ema = shard(objective, optimizer, ema, recipe.optim, device)
         else:
             wrapped = accelerator.prepare_model(objective)
         if train.compile:
             wrapped = torch.compile(wrapped, dynamic=False)
-        minutes = minutes if minutes is not None else train.minutes
-        endless = recipe.optim.schedule == "infinite" and train.anneal_from is None
-        if train.steps is None and minutes is None and not endless:
-            raise RecipeError("The recipe says neither steps nor minutes.", code="recipe.bad_value")
         if accelerator.is_main_process:
             write_atomically(run_dir / "recipe.yaml", recipe_to_yaml(recipe).encode())
-        validation = Validation.make(recipe, accelerator.device)
+        validation = Validation.make(recipe, device)
         meter = Meter(run_dir, recipe.name, active=accelerator.is_main_process)
-        peak = (train.peak_tflops or measure_peak(accelerator.device, train.precision)) if train.mfu else None
+        peak = (train.peak_tflops or measure_peak(device, train.precision)) if train.mfu else None
         return cls(
             recipe, run_dir, minutes, accelerator, batches, validation, objective, wrapped, optimizer, state, ema,
             meter, teacher, peak,
@@ -373,6 +361,25 @@ class _Run:
             return mine
         flags = self.accelerator.gather(torch.tensor([mine], device=self.accelerator.device))
         return bool(flags.any())
+
+
+def _join_processes(recipe: Recipe, minutes: float | None) -> Accelerator:
+    """Set up torch for a run, and this process as one of those of the launcher; refuse what cannot be trained so."""
+    train = recipe.train
+    if train.threads:
+        torch.set_num_threads(train.threads)
+    cpu_group = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()  # accelerate joins GPUs only, unasked
+    # autocast is ours, so that the compiler sees a plain module
+    accelerator = Accelerator(mixed_precision="no", cpu=cpu_group)
+    _refuse_uneven_shares(recipe, accelerator.num_processes)
+    if train.compile and wants_sharding():
+        raise RecipeError("train.compile and FSDP do not go together.", code="recipe.bad_value")
+    is_endless = recipe.optim.schedule == "infinite" and train.anneal_from is None
+    if train.steps is None and minutes is None and not is_endless:
+        raise RecipeError("The recipe says neither steps nor minutes.", code="recipe.bad_value")
+    torch.manual_seed(recipe.seed)
+    torch.set_float32_matmul_precision("high")  # TF32 where there is any; no change on a CPU
+    return accelerator
 
 
 def _refuse_uneven_shares(recipe: Recipe, num_processes: int) -> None:
