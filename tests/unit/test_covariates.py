@@ -382,3 +382,21 @@ def test_wide_integers_as_a_covariate_of_arrow() -> None:
         expected = forecaster.fit(wide).predict()
         found = forecaster.fit(pa.Table.from_pandas(wide)).predict().to_pandas()
     np.testing.assert_array_equal(found["predictions"], expected["predictions"])
+
+
+@pytest.mark.parametrize("method", ["ridge", "gradient_boosting"])
+def test_a_history_that_is_long_enough_for_two_backtests_only(method: str) -> None:
+    frame = make_frame(items=1)[: 16 + HORIZON + HORIZON // 3]
+    forecaster = make_forecaster(past_covariates=["driver"], covariate_method=method)
+    with pytest.warns(TsarWarning, match="'driver'"):
+        forecast = forecaster.fit(frame).predict()
+    pd.testing.assert_frame_equal(forecast, make_forecaster().fit(frame).predict())
+
+
+def test_a_constant_is_not_moved_by_covariates_that_move_others() -> None:
+    steady = make_frame(items=1)[-HORIZON - 8 :].assign(item_id="steady", target=1e-30)  # too short for a backtest
+    past, future = split(pd.concat([make_frame(), steady]))
+    forecaster = make_forecaster(future_covariates=["driver"], covariate_method="ridge").fit(past)
+    assert forecaster.covariate_effect_.kept.all()
+    forecast = forecaster.predict(future_df=future.drop(columns="target")).query("item_id == 'steady'")
+    assert (forecast.drop(columns=["item_id", "timestamp", "target_name"]) == 1e-30).all(axis=None)

@@ -152,6 +152,7 @@ def learn_effect(
     bare = replace(covariates, static=np.empty((0, num_items)))
     bias = _explain_late(tests, target, places, form, pooling, np.zeros_like(usable), bare, units, seed)
     weights, gain = _choose_weights(target, explained, bias, tests, num_items, noise)
+    weights = np.where(_varies(values, offsets), weights, 0.0)  # a constant has no unit in which to be moved
     if not weights.any():
         return none
     late = tests.fold > 0
@@ -270,10 +271,15 @@ def _explain_late(
     explained = np.zeros_like(target)
     for fold in (1, 2):
         early, late = rows.take(tests.fold < fold), tests.fold == fold
-        if rows.features.shape[-1] and np.isfinite(early.target).any():
+        if late.any() and rows.features.shape[-1] and np.isfinite(early.target).any():
             predict = fit_boosting(early, seed) if form == "trees" else fit_ridge(early, int(places.max()) + 1, pooling)
             explained[late] = predict(rows.items[late], rows.features[late])
     return explained
+
+
+def _varies(values: FloatArray, offsets: IntArray) -> BoolArray:
+    """(I,) whether an item has two different values."""
+    return np.array([len(np.unique(part[np.isfinite(part)])) > 1 for part in np.split(values, offsets[1:-1])])
 
 
 def _mean_error(target: FloatArray, explained: FloatArray, windows: BoolArray) -> float:
