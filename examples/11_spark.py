@@ -3,6 +3,9 @@
 Needs Java 17 or newer and `pip install 'tsar-forecast[spark]'`.
 """
 
+import os
+import sys
+
 import numpy as np
 import pandas as pd
 from pyspark.sql import SparkSession
@@ -23,6 +26,7 @@ def make_series(num_items: int = 40, length: int = 120) -> pd.DataFrame:
 def main() -> None:
     """Run the demonstration."""
     forecaster = Forecaster("tsar-tiny", freq="D", prediction_length=7)
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else the workers are the python3 of the PATH
     spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", False).getOrCreate()
     frame = spark.createDataFrame(make_series())
     forecast = forecast_spark(frame, forecaster, num_partitions=2).toPandas()

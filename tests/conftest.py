@@ -1,10 +1,11 @@
-"""What all tests share: bounded threads, and the conditions of the markers ``needs_corpus`` and ``gpu``."""
+"""What all tests share: bounded threads, the conditions of markers, judges that must run, and counts for the end."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,40 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test fail that is skipped since its judge is missing."""
+    report = yield
+    insist(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let a module fail that is skipped since its judge is missing."""
+    report = yield
+    insist(report)
+    return report
+
+
+def insist(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """With ``TSAR_REQUIRE_JUDGES``, as in CI, a skip for a missing library (`pytest.importorskip`) is a failure."""
+    if os.environ.get("TSAR_REQUIRE_JUDGES") and report.skipped and "could not import" in str(report.longrepr):
+        report.outcome, report.longrepr = "failed", f"TSAR_REQUIRE_JUDGES is set: {report.longrepr}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the sums of what the tests counted: ``record_property("kills survived", 30)``, with xdist or without."""
+    sums: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, number in report.user_properties:
+            sums[name] += number
+    if sums:
+        terminalreporter.section("counts")
+    for name, number in sorted(sums.items()):
+        terminalreporter.write_line(f"{number:>9,} {name}")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Ray, Spark and Dask in local mode give the rows of the single process, and poison stays with its item."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,7 +55,8 @@ def test_dask(frame, options):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_spark(frame, options):
+def test_spark(frame, options, monkeypatch):
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)  # else the workers are the python3 of the PATH
     sql = pytest.importorskip("pyspark.sql")
     builder = sql.SparkSession.builder.master("local[1]").config("spark.ui.enabled", False)
     spark = builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", 30).getOrCreate()  # cuts every item

@@ -42,7 +42,7 @@ def replace_for_ever(folder, turn):
         write_folder(folder, {f"{name}.bin": bytes([turn % 251]) * 20_000 for name in range(3)}, turn=turn)
 
 
-def test_kill_while_a_folder_is_replaced_never_leaves_none(tmp_path):
+def test_kill_while_a_folder_is_replaced_never_leaves_none(tmp_path, record_property):
     folder, dice = tmp_path / "release", random.Random(0)
     write_folder(folder, {"0.bin": b"\0" * 20_000}, turn=0)
     patience = 0.04  # seconds; more on a machine too slow to write a folder in them
@@ -63,6 +63,7 @@ def test_kill_while_a_folder_is_replaced_never_leaves_none(tmp_path):
         assert set(read_folder(folder).values()) == {bytes([turn % 251]) * 20_000}
     assert turn > 3
     assert list(tmp_path.glob(".part-*")), "no kill hit a write: the test is too gentle"
+    record_property("kills survived", 30)
 
 
 @pytest.mark.slow
@@ -179,7 +180,7 @@ def regions(content):
     return sorted({place for place in (0, 1, 7, 8, 20, 100, size // 3, size // 2, size - 2, size - 1) if place < size})
 
 
-def test_every_flip_and_cut_of_a_release_is_noticed(tiny_release, tmp_path):
+def test_every_flip_and_cut_of_a_release_is_noticed(tiny_release, tmp_path, record_property):
     folder = tmp_path / "release"
     shutil.copytree(tiny_release, folder)
     tried = 0
@@ -200,9 +201,10 @@ def test_every_flip_and_cut_of_a_release_is_noticed(tiny_release, tmp_path):
         (folder / name).write_bytes(whole)
     assert tried > 45
     assert load_release(folder) is not None
+    record_property("damaged releases refused", tried)
 
 
-def test_a_damaged_shard_is_a_coded_error_or_a_shard(tmp_path):
+def test_a_damaged_shard_is_a_coded_error_or_a_shard(tmp_path, record_property):
     from tests.unit.corpus_files import write_shard
 
     path = write_shard(tmp_path, "walk", [(f"s{n}", "h", np.arange(200.0) + n) for n in range(9)])
@@ -218,6 +220,7 @@ def test_a_damaged_shard_is_a_coded_error_or_a_shard(tmp_path):
         else:
             assert shard.lengths.sum() == len(shard.values)
     assert refused > 30
+    record_property("damaged shards refused", refused)
 
 
 def test_every_flipped_bit_in_the_pages_of_a_pack_is_noticed(tmp_path):

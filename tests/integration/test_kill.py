@@ -23,7 +23,7 @@ def newest_step(run_dir) -> int:
     [(2, 1), pytest.param(30, 1, marks=pytest.mark.slow), pytest.param(30, 2, marks=pytest.mark.slow)],
 )
 @pytest.mark.slow
-def test_kill_at_random_moments(fork_training, tiny_recipe, tmp_path, kills, keep):
+def test_kill_at_random_moments(fork_training, tiny_recipe, tmp_path, kills, keep, record_property):
     recipe = load_recipe(tiny_recipe, [f"train.steps={kills * 15}", "train.save_every=1", f"train.keep={keep}"])
     run_dir, dice = tmp_path / "run", random.Random(kills + keep)
     for _ in range(kills):
@@ -45,3 +45,4 @@ def test_kill_at_random_moments(fork_training, tiny_recipe, tmp_path, kills, kee
     ends = [load(read_folder(path / "release")["model.safetensors"]) for path in (run_dir, tmp_path / "whole")]
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
     assert not list(run_dir.rglob(".part-*")), "what the kills left over was cleared away"
+    record_property("kills survived", kills)

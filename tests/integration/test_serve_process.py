@@ -60,7 +60,7 @@ def medians(answer: dict) -> np.ndarray:
     return np.array([item["predictions"] for item in answer["items"]])
 
 
-def test_what_was_accepted_is_answered_after_sigterm(tiny_release):
+def test_what_was_accepted_is_answered_after_sigterm(tiny_release, record_property):
     with process(tiny_release, "--linger-seconds", "1.5") as (server, address), ThreadPoolExecutor(20) as pool:
         asked = [pool.submit(ask, address, request_of(seed)) for seed in range(20)]
         while json.loads(read(address, "/health"))["waiting"] < 20:
@@ -72,9 +72,10 @@ def test_what_was_accepted_is_answered_after_sigterm(tiny_release):
     for seed, (_, answer) in enumerate(answers):
         direct = Forecaster(tiny_release, prediction_length=12).fit(make_table(["s0", "s1"], seed=seed)).predict()
         np.testing.assert_allclose(medians(answer).ravel(), direct["predictions"], rtol=1e-5)
+    record_property("requests served", len(answers))
 
 
-def test_nothing_is_lost_under_load(tiny_release):
+def test_nothing_is_lost_under_load(tiny_release, record_property):
     with process(tiny_release) as (_, address):
         with ThreadPoolExecutor(32) as pool:
             answers = list(pool.map(lambda seed: ask(address, request_of(seed % 7)), range(300)))
@@ -84,6 +85,7 @@ def test_nothing_is_lost_under_load(tiny_release):
         np.testing.assert_allclose(medians(answer), medians(answers[place % 7][1]), rtol=1e-5)
     assert 'tsar_requests_total{status="200"} 300' in text
     assert "tsar_series_total 600" in text
+    record_property("requests served", len(answers))
 
 
 def test_more_than_may_wait_are_told_to_come_back(tiny_release):
@@ -161,7 +163,7 @@ def test_a_port_that_is_taken_is_one_line(tiny_release, capfd):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_schemathesis_finds_nothing(tiny_release, tmp_path):
+def test_schemathesis_finds_nothing(tiny_release, tmp_path, record_property):
     """The server does what its own description says, for requests made from it, right and wrong ones."""
     pytest.importorskip("schemathesis")
     with running(tiny_release, linger_seconds=0.0) as address:
@@ -173,3 +175,4 @@ def test_schemathesis_finds_nothing(tiny_release, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert any('status="200"' in line for line in statuses)
     assert not any('status="500"' in line for line in statuses)
+    record_property("requests of schemathesis", sum(int(float(line.split()[-1])) for line in statuses))

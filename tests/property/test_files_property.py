@@ -2,9 +2,14 @@
 
 import io
 import json
+import os
+import re
 import struct
+import subprocess
+import sys
 from argparse import Namespace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -175,8 +180,9 @@ CASES = [config_case, header_case, manifest_case, recipe_case, table_case, shard
 @pytest.mark.parametrize("case", CASES)
 @few
 @given(st.data())
-def test_a_coded_error_or_a_result(case, tmp_path, data):
+def test_a_coded_error_or_a_result(case, tmp_path, record_property, data):
     case(tmp_path, data)
+    record_property("files fuzzed", 1)
 
 
 @pytest.mark.slow
@@ -184,5 +190,19 @@ def test_a_coded_error_or_a_result(case, tmp_path, data):
 @pytest.mark.parametrize("case", CASES)
 @many
 @given(st.data())
-def test_a_coded_error_or_a_result_many_times(case, tmp_path, data):
+def test_a_coded_error_or_a_result_many_times(case, tmp_path, record_property, data):
     case(tmp_path, data)
+    record_property("files fuzzed", 1)
+
+
+@pytest.mark.slow
+def test_atheris_finds_no_input_that_crashes(tmp_path, record_property):
+    pytest.importorskip("atheris")
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / "pretrain" / "fuzz_files.py"), "--seconds", "20"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-5000:]
+    (executed,) = re.findall(r"number_of_executed_units: (\d+)", done.stderr)
+    assert int(executed) > 20  # the whole files and some
+    record_property("files fuzzed", int(executed))

@@ -21,12 +21,13 @@ def fuzz_frames():
 @pytest.mark.parametrize(
     ("first", "count", "sample"), [(0, 100, 0), pytest.param(1000, 2000, 100, marks=pytest.mark.slow)]
 )
-def test_a_coded_error_or_a_right_answer(fuzz_frames, first, count, sample):
+def test_a_coded_error_or_a_right_answer(fuzz_frames, first, count, sample, record_property):
     counts, failures = fuzz_frames.fuzz(1, range(first, first + count), sample)
     assert failures == []
     outcomes = {outcome: number for (kind, _, outcome), number in counts.items() if kind == "all"}
     assert outcomes["answer"] > count / 3, "most frames are answered"
     assert len(outcomes) > 5, "and many are refused, for many reasons"
+    record_property("frames fuzzed", count)
 
 
 def test_the_checks_notice_a_wrong_answer(fuzz_frames, monkeypatch):

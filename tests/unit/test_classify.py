@@ -19,8 +19,9 @@ from tsar.tasks.classify import series_from_frame
         TimeSeriesRegressor(length=16),
     ]
 )
-def test_scikit_learn_checks(estimator, check):
+def test_scikit_learn_checks(estimator, check, record_property):
     check(estimator)
+    record_property("checks of scikit-learn", 1)
 
 
 def waves(per_class=12, length=80):

@@ -54,8 +54,9 @@ def our_scores(past, future, quantiles):
 
 @pytest.mark.slow
 @parametrize_with_checks([WindowRegressor()])
-def test_scikit_learn_checks_of_the_window_regressor(estimator, check):
+def test_scikit_learn_checks_of_the_window_regressor(estimator, check, record_property):
     check(estimator)
+    record_property("checks of scikit-learn", 1)
 
 
 def test_a_window_regressor_moves_with_its_rows():
@@ -132,7 +133,7 @@ def test_a_fev_task_scores_the_numbers_of_the_forecaster(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_sktime_checks_of_the_forecaster():
+def test_sktime_checks_of_the_forecaster(record_property):
     pytest.importorskip("sktime")
     from sktime.utils.estimator_checks import check_estimator
 
@@ -141,7 +142,8 @@ def test_sktime_checks_of_the_forecaster():
     results = check_estimator(TsarForecaster, raise_exceptions=False, verbose=False)
     assert [name for name, outcome in results.items() if outcome != "PASSED"] == []
     pretraining = [name for name in results if name.startswith("test_pretrain")]
-    print(f"{len(results)} checks of sktime passed, {len(pretraining)} of them on pretraining")
+    record_property("checks of sktime", len(results))
+    record_property("checks of sktime on pretraining", len(pretraining))
     assert len(results) > 700
     assert len({name.split("[")[0] for name in pretraining}) >= 10
 
@@ -181,6 +183,28 @@ def test_nixtla_columns_and_utilsforecast_scores():
         model.cross_validation(frame, 80, n_windows=2)
     with pytest.raises(OptionError, match="between 0 and 100"):
         model.forecast(past, AHEAD, level=[100])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_hierarchicalforecast_reconciles_the_columns_of_nixtla(tiny_release):
+    pytest.importorskip("hierarchicalforecast")
+    from hierarchicalforecast.core import HierarchicalReconciliation
+    from hierarchicalforecast.methods import BottomUp, MinTrace
+    from hierarchicalforecast.utils import aggregate
+
+    shops = long_frame(("shop", "ds", "y")).assign(country="X")
+    table, sums, tags = aggregate(shops, [["country"], ["country", "shop"]])
+    forecast = TsarNixtla(tiny_release).forecast(table, AHEAD)
+    methods = HierarchicalReconciliation([BottomUp(), MinTrace("ols")])
+    answer = methods.reconcile(Y_hat_df=forecast, S_df=sums, tags=tags)
+    base, up, ols = (
+        answer.pivot(index="unique_id", columns="ds", values=name).loc[sums["unique_id"]].to_numpy()
+        for name in ("tsar", "tsar/BottomUp", "tsar/MinTrace_method-ols")
+    )
+    S = sums.drop(columns="unique_id").to_numpy(float)
+    np.testing.assert_allclose(base, forecast["tsar"].to_numpy().reshape(-1, AHEAD))
+    np.testing.assert_allclose(up, S @ base[1:], rtol=1e-6)
+    np.testing.assert_allclose(ols, S @ np.linalg.lstsq(S, base, rcond=None)[0], rtol=1e-6)
 
 
 def test_what_is_missing_is_named_with_the_pip_command(monkeypatch):

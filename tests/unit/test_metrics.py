@@ -1,11 +1,18 @@
-"""Metrics: the numbers that GluonTS and utilsforecast give for the same windows."""
+"""Metrics: the numbers that GluonTS, utilsforecast, sktime, darts and scikit-learn give for the same windows."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import utilsforecast.losses as uf
 
-from tsar.metrics import coverage, mean_absolute_scaled_error, seasonal_error, weighted_quantile_loss
+from tsar.metrics import (
+    coverage,
+    interval_coverage,
+    mean_absolute_scaled_error,
+    seasonal_error,
+    symmetric_mape,
+    weighted_quantile_loss,
+)
 
 LEVELS = np.arange(1, 10) / 10
 ITEMS, PAST, AHEAD, SEASON = 6, 60, 12, 7
@@ -101,6 +108,68 @@ def test_mase_and_wql_are_those_of_gluonts(windows):
     assert mase == pytest.approx(scored["MASE[0.5]"].item(), rel=1e-6)
     wql = weighted_quantile_loss(actual, quantiles, LEVELS)
     assert wql == pytest.approx(scored["mean_weighted_sum_quantile_loss"].item(), rel=1e-6)
+
+
+def our_scores(windows) -> dict[str, float]:
+    past, actual, quantiles = windows
+    return {
+        "MASE": mean_absolute_scaled_error(actual, quantiles[..., 4], scales(past)),
+        "sMAPE": symmetric_mape(actual, quantiles[..., 4]),
+        "coverage": interval_coverage(actual, quantiles[..., 0], quantiles[..., 8]),
+        "mean quantile loss": weighted_quantile_loss(actual, quantiles, LEVELS) * np.abs(actual).mean() / 2,
+    }
+
+
+def test_scores_are_those_of_sktime(windows):
+    pytest.importorskip("sktime")
+    from sktime.performance_metrics.forecasting import MeanAbsolutePercentageError, MeanAbsoluteScaledError
+    from sktime.performance_metrics.forecasting.probabilistic import EmpiricalCoverage, PinballLoss
+
+    scores = []
+    for past, actual, quantiles in zip(*windows, strict=True):
+        at = pd.RangeIndex(PAST, PAST + AHEAD)
+        y, median = pd.Series(actual, at), pd.Series(quantiles[:, 4], at)
+        levels = pd.DataFrame(quantiles, at, pd.MultiIndex.from_product([["y"], LEVELS]))
+        ends = levels.iloc[:, [0, 8]].set_axis(pd.MultiIndex.from_product([["y"], [0.8], ["lower", "upper"]]), axis=1)
+        scores.append(
+            {
+                "MASE": MeanAbsoluteScaledError(sp=SEASON)(y, median, y_train=pd.Series(past)),
+                "sMAPE": MeanAbsolutePercentageError(symmetric=True)(y, median),
+                "coverage": EmpiricalCoverage()(y, ends),
+                "mean quantile loss": PinballLoss(alpha=LEVELS.tolist())(y, levels),
+            }
+        )
+    assert our_scores(windows) == pytest.approx(pd.DataFrame(scores).mean().to_dict(), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # darts's own
+def test_scores_are_those_of_darts(windows):
+    darts = pytest.importorskip("darts")
+    from darts import metrics
+
+    scores = []
+    for past, actual, quantiles in zip(*windows, strict=True):
+        at = pd.RangeIndex(PAST, PAST + AHEAD)
+        y, train = darts.TimeSeries(at, actual), darts.TimeSeries(pd.RangeIndex(PAST), past)
+        median = darts.TimeSeries(at, quantiles[:, 4])
+        levels = darts.TimeSeries(at, quantiles, components=[f"0_q{level:.3f}" for level in LEVELS])
+        scores.append(
+            {
+                "MASE": metrics.mase(y, median, train, m=SEASON),
+                "sMAPE": metrics.smape(y, median) / 100,
+                "coverage": metrics.mic(y, levels, q_interval=(0.1, 0.9)),
+                "mean quantile loss": metrics.mql(y, levels, q=LEVELS.tolist()).mean() / 2,  # theirs is twice the loss
+            }
+        )
+    assert our_scores(windows) == pytest.approx(pd.DataFrame(scores).mean().to_dict(), rel=1e-6)
+
+
+def test_quantile_loss_is_that_of_scikit_learn(windows):
+    from sklearn.metrics import mean_pinball_loss
+
+    _, actual, quantiles = windows
+    losses = [mean_pinball_loss(actual, quantiles[..., q], alpha=level) for q, level in enumerate(LEVELS)]
+    assert our_scores(windows)["mean quantile loss"] == pytest.approx(np.mean(losses), rel=1e-6)
 
 
 def test_missing_values_are_left_out(windows):

@@ -77,15 +77,17 @@ class RowForecaster(Forecaster):
 
 
 @parametrize_with_checks([Forecaster()], expected_failed_checks=lambda _: FRAME_ONLY)
-def test_checks_of_the_forecaster(estimator, check):
+def test_checks_of_the_forecaster(estimator, check, record_property):
     check(estimator)  # a listed check that passes fails here: xfail_strict of pyproject
+    record_property("checks of scikit-learn", 1)
 
 
 # Series by series: products of other batch sizes differ in the last bits of 32, the checks look at ten digits.
 @pytest.mark.slow
 @parametrize_with_checks([RowForecaster(prediction_length=1, freq="1", batch_size=1)])
-def test_checks_of_the_same_with_arrays(estimator, check):
+def test_checks_of_the_same_with_arrays(estimator, check, record_property):
     check(estimator)
+    record_property("checks of scikit-learn", 1)
 
 
 def test_what_is_listed_is_a_check():
