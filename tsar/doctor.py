@@ -78,7 +78,7 @@ def _describe_packages() -> str:
     if problems:
         told = "; ".join(problems.values())
         command = " ".join(f"'{one}'" for one in problems)
-        raise RuntimeError(f"{told}. Hint: pip install --force-reinstall {command}")
+        raise RuntimeError(f"{told}. Hint: pip install --force-reinstall --no-deps {command}; then doctor again")
     return ", ".join(f"{name} {version(name)}" for name in SHOWN)
 
 
