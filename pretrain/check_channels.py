@@ -1,4 +1,4 @@
-"""What several targets gain by way of each other: the table of docs/channels.md.
+"""What several targets gain by way of each other (docs/channels.md), adapter by adapter.
 
     python pretrain/check_channels.py --data ../shared/data/dev_eval
 

@@ -74,6 +74,7 @@ def export_onnx(
     decoder = load_model(model, "cpu")
     context_length = decoder.config.context_length if context_length is None else context_length
     _validate(decoder, prediction_length, context_length, precision)
+    prediction_length, context_length = int(prediction_length), int(context_length)  # of numpy's, too
     for library in ("onnx", "onnxscript"):
         require(library, EXTRA)
     content = _convert(decoder, context_length, prediction_length)
@@ -172,8 +173,11 @@ def _validate(decoder: Decoder, prediction_length: int, context_length: int, pre
         raise ModelError("This model fills gaps and does not forecast.", code="model.wrong_task")
     is_drawn = config.head == "diffusion" or bool(config.horizons)
     if config.period or config.body or is_drawn or config.tokenizer == "decompose":
-        part = "around a language model" if config.body else "that looks for the period of a window"
-        part = "whose head answers in several passes" if is_drawn else part
+        part = (
+            "whose head answers in several passes" if is_drawn
+            else "around a language model" if config.body
+            else "that looks for the period of a window"
+        )  # fmt: skip
         raise ModelError(
             f"A model {part} cannot be exported.",
             code="model.no_export",
@@ -181,17 +185,21 @@ def _validate(decoder: Decoder, prediction_length: int, context_length: int, pre
         )
     if precision not in PRECISIONS:
         raise OptionError(f"precision must be one of {PRECISIONS}, got {precision!r}.", code="option.invalid")
-    if not isinstance(prediction_length, int) or not 1 <= prediction_length <= config.one_pass_length:
+    if not _is_whole(prediction_length) or not 1 <= prediction_length <= config.one_pass_length:
         raise OptionError(
             f"prediction_length must be from 1 to {config.one_pass_length} in an export, got {prediction_length!r}.",
             code="option.prediction_length",
             hint="Longer horizons take a rollout, which Forecaster has.",
         )
-    if not isinstance(context_length, int) or context_length < 1 or context_length % config.patch_length:
+    if not _is_whole(context_length) or context_length < 1 or context_length % config.patch_length:
         raise OptionError(
             f"context_length must be a multiple of {config.patch_length}, got {context_length!r}.",
             code="option.invalid",
         )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _convert(decoder: Decoder, context_length: int, prediction_length: int) -> bytes:

@@ -132,6 +132,16 @@ def test_what_is_there_is_left_alone_and_never_mixed_with_other_options(common, 
     assert "was made from another file, or with other options" in error
 
 
+def test_a_forecaster_that_was_saved_anew_is_another(tiny_release, capsys):
+    frames = write_shards(1)
+    for level, folder in ((0.3, "first"), (0.7, "second")):
+        Forecaster(tiny_release, prediction_length=3, freq="D", quantile_levels=[level], device="cpu").save("saved")
+        arguments = ["in", "--forecaster", "saved", "--quantile-levels", "0.5", "--output"]
+        assert main(["forecast", *arguments, folder]) == 0
+    assert "was made from another file, or with other options" in error_of([*arguments, "first"], capsys)
+    assert len(pd.read_parquet("second/0.parquet")) == 3 * frames[0]["item_id"].nunique()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -17,6 +17,7 @@ from tsar.export import OnnxModel, export_onnx  # noqa: E402
     ("options", "word"),
     [
         ({"prediction_length": 0}, "prediction_length"),
+        ({"prediction_length": True}, "prediction_length"),
         ({"prediction_length": 10_000}, "prediction_length"),
         ({"prediction_length": 8, "context_length": 13}, "multiple"),
         ({"prediction_length": 8, "precision": "int4"}, "precision"),
@@ -47,7 +48,7 @@ def exported(decoder, tmp_path_factory):
     """The small decoder for windows of 64 points and a horizon beyond what the last token answers."""
     folder = tmp_path_factory.mktemp("onnx")
     horizon = decoder.config.output_length + 5
-    return OnnxModel(export_onnx(decoder, folder / "m.onnx", prediction_length=horizon, context_length=64))
+    return OnnxModel(export_onnx(decoder, folder / "m.onnx", prediction_length=np.int64(horizon), context_length=64))
 
 
 @pytest.mark.slow

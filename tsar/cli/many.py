@@ -70,7 +70,7 @@ def forecast_many(options: argparse.Namespace) -> int:
 
     forecaster = _make_worker(options, sources[0])
     raise_errors = options.on_error == "raise"
-    extra = f"{options.forecaster} {options.adapter} {raise_errors}"
+    extra = f"{_content_of(options.forecaster)} {_content_of(options.adapter)} {raise_errors}"
     shards = make_shards(sources, options.output, forecaster, options=extra)
     left = [shard for shard in shards if not shard.is_done]
     options.output.mkdir(parents=True, exist_ok=True)
@@ -119,6 +119,13 @@ def _make_worker(options: argparse.Namespace, first: Path) -> Any:
         forecaster.load_adapter(options.adapter)
     require_columns(first, columns_of(forecaster))
     return make_worker(settle_time_axis(forecaster, first))
+
+
+def _content_of(folder: Path | None) -> str:
+    """What is in a saved folder, as the hashes of its manifest say: another is often saved under the same name."""
+    from tsar.storage import MANIFEST
+
+    return "" if folder is None else (folder / MANIFEST).read_text()
 
 
 def _expand(paths: list[Path]) -> list[Path]:

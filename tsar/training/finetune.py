@@ -98,7 +98,7 @@ def fine_tune(
         reason = "no series is long enough and varies"
         return FineTuned(copy.deepcopy(base), None, FineTuneReport(mode=mode, reason=reason))
     zero_shot = validate(base)
-    newest, lowest, waited = None, math.inf, 0
+    tuned, lowest, waited = None, math.inf, 0
     with progress_bar(total=run.total_steps, desc=f"fit ({mode})", unit="step", delay=2.0) as bar:
         while run.progress() < 1 and waited < config.patience:
             run.advance(began, bar.update)
@@ -108,10 +108,10 @@ def fine_tune(
             bar.set_postfix(validation=f"{score:.4f}", zero_shot=f"{zero_shot:.4f}")
             waited = 0 if score < lowest else waited + 1
             if score < lowest:
-                newest, lowest = adapter, score
-    choices: list[tuple[float, float, Adapter | None]] = [(zero_shot, 0.0, None), (lowest, 1.0, newest)]
-    if newest is not None and mode != "from_scratch":
-        parts = {alpha: newest.part(base, alpha) for alpha in ALPHAS}
+                tuned, lowest = adapter, score
+    choices: list[tuple[float, float, Adapter | None]] = [(zero_shot, 0.0, None), (lowest, 1.0, tuned)]
+    if tuned is not None and mode != "from_scratch":
+        parts = {alpha: tuned.part(base, alpha) for alpha in ALPHAS}
         choices += [(validate(part.apply(base)), alpha, part) for alpha, part in parts.items()]
     best_score, best_alpha, best = min(choices, key=lambda choice: choice[0])
     if best_score > (1 - config.least_gain) * zero_shot:

@@ -41,9 +41,6 @@ PART = 64
 
 _SLACK = 4.0  # small corpora get wider caps: the caps of all groups sum to at least this
 
-GROUP = "source and class of frequencies"
-"""What one weight belongs to: the series of one source whose frequencies are of one class."""
-
 _CLASSES = {
     "h": "hourly",
     "D": "daily",
@@ -174,7 +171,7 @@ def frequency_class(freq: str | None) -> str:
 def balanced_weights(
     sources: Sequence[str], freqs: Sequence[str], lengths: NDArray[np.int64]
 ) -> dict[tuple[str, str], float]:
-    """Return how often to draw each group (`GROUP`).
+    """Return how often to draw each group: the series of one source whose frequencies are of one class.
 
     Points are shared very unevenly: energy, weather and cloud metrics hold most, while monthly, quarterly and yearly
     series are many but short. So every class of frequencies gets its share of `FREQUENCY_SHARES`; within a class a

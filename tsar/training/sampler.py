@@ -180,7 +180,7 @@ class Pool:
                 self.held[slot] = index
         self._order_ahead(first + config.pool)
         generator = self.sampler.generator(step, BATCH)
-        place = torch.randint(config.pool * config.block_size, (rows,), generator=generator, device=self.windows.device)
+        place = self._draw_places(rows, generator)
         oldest = first % config.pool * config.block_size
         windows = self.windows.flatten(0, 1)[(place + oldest) % (config.pool * config.block_size)]
         return _cut(windows, length, generator)
@@ -201,9 +201,13 @@ class Pool:
     def _places(self, step: int, rows: int) -> tuple[Tensor, list[int]]:
         """Return where in the pool the windows of a step stand, and the number of the block of each."""
         config = self.sampler.config
-        generator = self.sampler.generator(step, BATCH)
-        place = torch.randint(config.pool * config.block_size, (rows,), generator=generator, device=self.windows.device)
+        place = self._draw_places(rows, self.sampler.generator(step, BATCH))
         return place, (step * config.fresh + place // config.block_size).tolist()
+
+    def _draw_places(self, rows: int, generator: Generator) -> Tensor:
+        """Places (rows,) in the pool, counted from its oldest window."""
+        size = self.sampler.config.pool * self.sampler.config.block_size
+        return torch.randint(size, (rows,), generator=generator, device=self.windows.device)
 
     def _resolutions_of(self, block: int) -> Tensor:
         return self.known[block] if block in self.known else self.sampler.resolutions(block)
