@@ -94,7 +94,7 @@ def array_header(shape, kind="<f8"):
         archive(array_header((3,), "|O") + bytes(24)), archive(bytes(10**6), method=zipfile.ZIP_DEFLATED),
         archive(b"\x93NUMPY"), archive(array_header((3,)) + bytes(23)),
     ],
-    ids=["empty", "cut", "petabytes", "two dimensions", "objects", "zeros", "no header", "short"],  # bytes hold the hour
+    ids=["empty", "cut", "petabytes", "two dimensions", "objects", "zeros", "no header", "short"],  # bytes hold a time
 )  # fmt: skip
 def test_archives_that_claim_too_much_are_refused(content):
     with pytest.raises(ValueError, match="a"):
