@@ -132,6 +132,15 @@ def window_state(patches: Tensor, observed: Tensor) -> ScaleState:
     return ScaleState(*(getattr(final, name).expand(-1, tokens) for name in ("loc", "scale", "step", "last", "count")))
 
 
+def first_observed_index(observed: Tensor, *, keepdim: bool = False) -> Tensor:
+    """Index (B,) of the first True of each row of (B, N), 0 where there is none.
+
+    In 32 bits, since compiled for a CPU with AVX-512 the argmax of smaller numbers also looks at lanes that nothing was
+    written to (torch 2.13), which win in rows of zeros.
+    """
+    return observed.int().argmax(1, keepdim=keepdim)
+
+
 def _last_observed_index(seen: Tensor) -> tuple[Tensor, Tensor]:
     """For each point of (B, N): the index of the last observed point up to it, and whether there is one."""
     index = torch.arange(seen.shape[1], device=seen.device).expand_as(seen)

@@ -1,5 +1,7 @@
 """The objectives: clean targets under noise, gaps asked from both sides, own words read, views compared, sums."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from tsar.decode import decode
 from tsar.errors import ModelError, RecipeError, TrainingError
 from tsar.model.config import ModelConfig, num_parameters
+from tsar.model.decoder import Decoder
 from tsar.model.modes import MODES
 from tsar.training.config import make_recipe
 from tsar.training.corrupt import CorruptConfig
@@ -215,3 +218,20 @@ def test_full_attention_forecasts_by_masking_the_future(small_decoder, period):
 def test_modes_must_be_true_or_false():
     with pytest.raises(ModelError, match="modes"):
         ModelConfig(modes="yes")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore:Torchinductor does not support:UserWarning")
+def test_compiled_is_uncompiled_where_nothing_of_a_window_is_seen(small_decoder):
+    sizes = {"d_model": 32, "num_layers": 1, "num_heads": 1, "num_kv_heads": 1, "head_dim": 32, "d_ff": 32}
+    config = ModelConfig(**sizes, context_length=512, patch_length=16, output_length=64, max_span=0, period=True)
+    objective = NextPatches(Decoder(config))
+    compiled = torch.compile(objective, dynamic=False)
+    windows, visible = batch(rows=64, length=512 + 64)
+    visible[:, 512:] = False
+    for unseen in ([], list(range(0, 64, 3))):
+        visible[unseen] = False
+        torch.testing.assert_close(
+            compiled(windows, visible, None, 0.0), objective(windows, visible, None, 0.0), atol=1e-5, rtol=1e-4
+        )

@@ -26,7 +26,7 @@ from tsar.model.cache import Cache
 from tsar.model.config import ModelConfig
 from tsar.model.decoder import Decoder
 from tsar.model.memory import NO_MEMORY, is_out_of_memory, release_cached
-from tsar.scaling import Z_LIMIT, back_from_one, near_one
+from tsar.scaling import Z_LIMIT, back_from_one, first_observed_index, near_one
 from tsar.tokenizers.patch import Tokens
 from tsar.tokenizers.period import Period
 from tsar.types import FloatArray, IntArray
@@ -248,7 +248,7 @@ def _masked_pass(model: Decoder, values: Tensor, observed: Tensor, horizon: int)
     spare = max(min(width + pad - context, width - context // 2 // patch * patch), 0)
     spare_of_row = torch.where(observed[:, spare:].any(1), spare, 0)
     usable = observed & (torch.arange(width, device=observed.device) >= spare_of_row[:, None])
-    leading = usable.to(torch.uint8).argmax(1) // patch * patch
+    leading = first_observed_index(usable) // patch * patch
     quantiles = values.new_empty(len(values), horizon, len(model.levels))
     for lead in torch.unique(leading).tolist():
         rows = leading == lead

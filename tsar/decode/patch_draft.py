@@ -186,7 +186,7 @@ class _Patches:
             wanted = torch.where(is_draft, 1 - ratio, 1.0)
             dice = torch.rand(tries.shape, generator=self.generator, dtype=tries.dtype, device=tries.device)
             good = dice < wanted
-            first = good.to(torch.uint8).argmax(0, keepdim=True)
+            first = good.int().argmax(0, keepdim=True)
             found = good.any(0) & open_
             final = torch.where(found, tries.gather(0, first)[0], final)
             open_ = open_ & ~found

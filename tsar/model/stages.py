@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tsar.model.config import ModelConfig
 from tsar.model.layers import rotary_table
+from tsar.scaling import first_observed_index
 
 
 class Stages(nn.Module):
@@ -55,7 +56,7 @@ class Stages(nn.Module):
         states
             The input, then the answer so far after each stage, once for each of its blocks, is appended.
         """
-        first = None if mask is None else mask.to(torch.uint8).argmax(1)
+        first = None if mask is None else first_observed_index(mask)
         rest = x_BTD if first is None else _moved(x_BTD, first)
         told = torch.zeros_like(rest)
         if states is not None:

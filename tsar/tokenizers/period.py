@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tsar.scaling import first_observed_index
+
 NUM_FEATURES = 8
 LEAST_PERIODS = 2.5
 """A period must be seen this many times."""
@@ -101,13 +103,13 @@ def find_period(values: Tensor, observed: Tensor) -> Period:
     peaks = torch.where(usable, correlation, -1.0)
     highest = peaks.amax(1, keepdim=True)
     high = usable & (peaks >= HIGH_PEAK * highest) & (highest > LEAST_STRENGTH)
-    first = high.to(torch.uint8).argmax(1, keepdim=True)
+    first = first_observed_index(high, keepdim=True)
     near = usable & ((lag - first).abs() <= HILL * first)  # the top of the hill that the first high peak stands on
     top = torch.where(near, correlation, -1.0).argmax(1)
     length = torch.where(high.any(1), top, 0)
     strength = torch.where(length > 0, correlation.gather(1, length[:, None])[:, 0].clamp(0, 1), 0.0)
     length = _refine(length.float(), correlation, pairs >= count / 4)
-    return Period(length, strength, observed.to(torch.uint8).argmax(1))
+    return Period(length, strength, first_observed_index(observed))
 
 
 def period_features(period: Period, num_tokens: int, patch_length: int) -> Tensor:

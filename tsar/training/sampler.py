@@ -17,6 +17,7 @@ import torch
 from torch import Generator, Tensor
 
 from tsar.errors import CorpusError
+from tsar.scaling import first_observed_index
 from tsar.training.augment import AugmentConfig, augment
 from tsar.training.corpus import Corpus
 from tsar.training.synth import DEFAULT_WEIGHTS, make_series
@@ -237,7 +238,7 @@ def _cut(windows: Tensor, length: int, generator: Generator) -> Tensor:
     rows, full = windows.shape
     if length == full:
         return windows
-    first = torch.isfinite(windows).to(torch.uint8).argmax(1, keepdim=True)
+    first = first_observed_index(torch.isfinite(windows), keepdim=True)
     room = (full - length - first).clamp_min(0) + 1
     back = (torch.rand(rows, 1, generator=generator, device=windows.device) * room).long()
     start = full - length - back

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tsar.model.decoder import Decoder
-from tsar.scaling import ScaleState
+from tsar.scaling import ScaleState, first_observed_index
 from tsar.tokenizers.patch import Tokens
 from tsar.training.couple import group_rows
 from tsar.training.views import Extra
@@ -93,7 +93,7 @@ def move_padding_right(windows: Tensor, visible: Tensor, patch_length: int) -> t
 def _padding_shift(visible: Tensor, patch_length: int) -> tuple[Tensor, Tensor]:
     """Where each point of the shifted windows comes from, and whether that is inside of the window."""
     length = visible.shape[1]
-    first = visible.to(torch.uint8).argmax(1, keepdim=True)
+    first = first_observed_index(visible, keepdim=True)
     shift = (first // patch_length) * patch_length
     source = torch.arange(length, device=visible.device) + shift
     return source.clamp_max(length - 1), source < length
