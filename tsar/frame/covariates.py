@@ -16,7 +16,8 @@ import pandas as pd
 
 from tsar.errors import CovariateError, FrameError
 from tsar.frame.columns import Columns, numbers_as_floats, read_columns, read_ids, read_stamps, read_table, to_pandas
-from tsar.freq.grid import NS_PER_DAY, dtype_of, integers, ticks_per_day
+from tsar.freq.alias import NS_PER_DAY
+from tsar.freq.grid import dtype_of, integers, ticks_per_day
 from tsar.types import FloatArray, IntArray, ObjectArray
 
 if TYPE_CHECKING:
