@@ -223,3 +223,10 @@ def test_channels_that_are_never_seen_together_are_forecast_by_themselves(kind: 
             answer, alone = (make_forecaster(channel_adapter=one).predict(frame) for one in (kind, None))
         pd.testing.assert_frame_equal(answer, alone)
         assert answer["predictions"].isna().sum() == num_missing
+
+
+@pytest.mark.parametrize("kind", [{"kind": "pca", "num_latents": 1}, {"kind": "vae", "steps": 10}])
+def test_a_constant_channel_stays_what_it_is(kind: Any) -> None:
+    frame = make_frame().assign(west=1e-30)
+    answer = make_forecaster(channel_adapter=kind).predict(frame).query("target_name == 'west'")
+    assert (answer.drop(columns=["item_id", "timestamp", "target_name"]) == 1e-30).all(axis=None)

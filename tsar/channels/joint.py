@@ -240,14 +240,16 @@ def _split(values: FloatArray, offsets: IntArray, num_channels: int) -> list[Flo
 
 
 def _standardise(rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Rows with mean 0 and deviation 1, and both of each channel (C,); the mean is NaN where nothing is known."""
+    """Rows with mean 0 and deviation 1, and both of each channel (C,); NaN where nothing is known.
+
+    The deviation of a constant is 0, so that whatever a map makes of it comes back as the constant.
+    """
     known = np.isfinite(rows)
     count = known.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         loc = np.where(known, rows, 0.0).sum(0) / count
         spread = np.sqrt(np.where(known, (rows - loc) ** 2, 0.0).sum(0) / count)
-    scale = np.where(spread > 0, spread, 1.0)
-    return (rows - loc) / scale, loc, scale
+    return (rows - loc) / np.where(spread > 0, spread, 1.0), loc, spread
 
 
 def _complete(parts: list[FloatArray]) -> FloatArray:
