@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from tsar import __version__
 
-PACKAGES = ("numpy", "pandas", "pyarrow", "narwhals", "scikit-learn", "safetensors", "accelerate", "gluonts")
+DISTRIBUTION = "tsar-forecast"
+MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,30 @@ def _run(name: str, check: Callable[[], str]) -> Check:
 
 
 def _describe_packages() -> str:
-    return ", ".join(f"{name} {_installed_version(name)}" for name in PACKAGES)
+    """List what tsar needs, with the installed versions; raise where one is missing or outside its range."""
+    from packaging.requirements import Requirement
+
+    try:
+        stated = requires(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        return f"not checked: {DISTRIBUTION} itself is not installed, tsar is imported from a folder"
+    needed = [one for one in map(Requirement, stated) if one.marker is None or one.marker.evaluate({"extra": ""})]
+    installed = {one.name: _installed_version(one.name) for one in needed}
+    misfits = [
+        f"{one.name} {installed[one.name]} (needs {one.specifier})"
+        for one in needed
+        if installed[one.name] == MISSING or not one.specifier.contains(installed[one.name], prereleases=True)
+    ]
+    if misfits:
+        raise ValueError(", ".join(misfits))
+    return ", ".join(f"{name} {found}" for name, found in installed.items())
 
 
 def _installed_version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "missing"
+        return MISSING
 
 
 def _describe_torch() -> str:
