@@ -59,6 +59,7 @@ html_theme_options = {
 # Title in the sidebar and page; pages that are not there (yet) are left out, pages that are not named go to the end.
 SIDEBAR: dict[str, list[tuple[str, str]]] = {
     "Start": [
+        ("Installation", "installation"),
         ("Quickstart", "quickstart"),
         ("The flow", "flow"),
         ("Your data", "your_data"),

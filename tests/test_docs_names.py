@@ -28,7 +28,17 @@ PAGES = [
 FOLDERS = "pretrain|examples|scripts|tsar|docs|zoo|tests"
 NOT_IN_A_CHECKOUT = {"docs/_build", "tsar/_zoo", "tsar/_recipes"}  # built, or in a wheel only
 PLACEHOLDERS = {"utils.py", "zoo/NAME/corpus.json", "zoo/tsar"}  # never to be; to fill in; the start of several
-FLAGS_OF_OTHERS = {"--all"}  # of scripts/test, a shell script
+FLAGS_OF_OTHERS = {
+    "--all",  # scripts/test
+    "--build-arg", "--cap-drop", "--network", "--read-only",  # docker
+    "--max-examples",  # schemathesis
+}  # fmt: skip
+    "--all",
+    "--build-arg",
+    "--cap-drop",
+    "--max-examples",
+    "--network",
+}  # scripts/test, docker, schemathesis
 
 
 def name_of(page: Path) -> str:

@@ -30,7 +30,7 @@ MODULES = {"scikit-learn": "sklearn", "pyyaml": "yaml"}
 """What a package is imported as, where that is not its name."""
 
 REINSTALL = "install tsar again, with pip's --force-reinstall --no-deps"
-FOR_DEVELOPERS = ("dev", "docs")
+FOR_DEVELOPERS = ("dev", "docs", "judges")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ def _run(name: str, check: Callable[[], str]) -> Check:
 
 def _describe_packages() -> str:
     """Import what tsar needs and compare the versions with what it asks for."""
+    if not _is_installed(DISTRIBUTION):
+        return f"not checked: {DISTRIBUTION} itself is not installed, tsar is imported from a folder"
     needed = [one for one in _requirements() if one.marker is None]
     problems = {str(one): why for one in needed if (why := problem_of(one.name, str(one.specifier))) is not None}
     if problems:
@@ -104,6 +106,8 @@ def problem_of(name: str, wanted: str = "") -> str | None:
 
 def _describe_extras() -> str:
     """List the optional parts, and the command for those that are not installed."""
+    if not _is_installed(DISTRIBUTION):
+        return "not checked"
     packages: dict[str, list[str]] = {}
     for one in _requirements():
         for extra in _extras_of(one):

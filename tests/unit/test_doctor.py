@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from importlib.metadata import version
 
 import tsar.doctor
 from tsar.cli import main
@@ -71,3 +72,27 @@ def test_a_forecast_that_cannot_be_made_is_a_finding(tmp_path):
     check = _run("forecast", lambda: _check_forecast(tmp_path / "none"))
     assert not check.passed
     assert check.detail.startswith("ModelError: There is no release folder")
+
+
+def state_requirements(folder, *requirements):
+    """Write the metadata of an installed tsar-forecast that needs these."""
+    info = folder / "tsar_forecast-0.dist-info"
+    info.mkdir()
+    stated = [f"Requires-Dist: {one}" for one in requirements]
+    (info / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", "Name: tsar-forecast", "Version: 0", *stated]))
+
+
+def test_packages_outside_their_range_are_named_with_the_remedy(tmp_path, monkeypatch):
+    state_requirements(tmp_path, "numpy>=1", "pandas>=999", "tsar-has-no-such-need>=2", 'torch>=999; extra == "later"')
+    monkeypatch.syspath_prepend(tmp_path)
+    check = _run("packages", tsar.doctor._describe_packages)
+    assert not check.passed
+    assert f"pandas is {version('pandas')}, and >=999 is needed; tsar-has-no-such-need is missing. " in check.detail
+    assert "'pandas>=999' 'tsar-has-no-such-need>=2'" in check.detail
+    assert "torch" not in check.detail
+
+
+def test_a_folder_that_was_not_installed_is_said(monkeypatch):
+    monkeypatch.setattr("tsar.doctor.DISTRIBUTION", "tsar-forecast-of-nobody")
+    assert tsar.doctor._describe_packages().startswith("not checked: ")
+    assert tsar.doctor._describe_extras() == "not checked"

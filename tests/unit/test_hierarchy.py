@@ -1,6 +1,7 @@
 """Reconciled forecasts add up, and are those of the library for it."""
 
 import tracemalloc
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -68,9 +69,10 @@ def test_is_that_of_the_library(case, method):
         "mint_shrink": methods.MinTrace(method="mint_shrink", mint_shr_ridge=0.0),
     }[method]
     actual = np.zeros((8, 40))
-    expected = library.fit_predict(S=summing, y_hat=forecast, y_insample=actual, y_hat_insample=actual - residuals)[
-        "mean"
-    ]
+    known = {"y_insample": actual, "y_hat_insample": actual - residuals}
+    if "idx_bottom" in signature(library.fit_predict).parameters:  # before hierarchicalforecast 1.4
+        known["idx_bottom"] = np.arange(8)[BOTTOM]
+    expected = library.fit_predict(S=summing, y_hat=forecast, **known)["mean"]
     result = reconcile(forecast, summing, method=method, residuals=residuals)
     np.testing.assert_allclose(result, expected, rtol=1e-6)
 

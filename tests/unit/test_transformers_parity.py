@@ -64,6 +64,8 @@ def pair(request):
     if request.param == "llama":
         theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES, attn_implementation="eager"))
         parts = {}
+    elif int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("Mixtral's experts are one tensor since transformers 5")
     else:
         experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "rope_theta": 10000.0}
         config = transformers.MixtralConfig(**SIZES, **experts, attn_implementation="eager")
