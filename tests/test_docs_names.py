@@ -33,12 +33,6 @@ FLAGS_OF_OTHERS = {
     "--build-arg", "--cap-drop", "--network", "--read-only",  # docker
     "--max-examples",  # schemathesis
 }  # fmt: skip
-    "--all",
-    "--build-arg",
-    "--cap-drop",
-    "--max-examples",
-    "--network",
-}  # scripts/test, docker, schemathesis
 
 
 def name_of(page: Path) -> str:
