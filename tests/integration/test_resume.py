@@ -73,6 +73,7 @@ def test_training_changes_the_weights_and_seeds_differ(tiny_recipe, tmp_path):
 
 def test_other_settings_than_those_of_the_steps_so_far_are_told(tiny_recipe, tmp_path, caplog):
     pretrain(load_recipe(tiny_recipe, ["train.steps=4"]), tmp_path / "run", until=2)
+    caplog.clear()
     with caplog.at_level("WARNING", logger="tsar"):
         pretrain(load_recipe(tiny_recipe, ["train.steps=4"]), tmp_path / "run", until=3)
         assert caplog.messages == []

@@ -75,7 +75,7 @@ def raising_classes() -> dict[str, set[str]]:
         for node in ast.walk(ast.parse(path.read_text())):
             given = node.keywords if isinstance(node, ast.Call) else []
             codes = [one.value.value for one in given if one.arg == "code" and isinstance(one.value, ast.Constant)]
-            for code in codes:
+            for code in codes if codes and ast.unparse(node.func) != "validate_count" else ():  # hands it on
                 found.setdefault(code.split(".")[0], set()).add(ast.unparse(node.func))
     return found
 
