@@ -33,16 +33,15 @@ from tsar.hub import load_model, resolve_device
 from tsar.inference import Inference
 from tsar.model.adapter import Adapter
 from tsar.model.decoder import Decoder
-from tsar.options import covariate_columns, validate_horizon, validate_options
-from tsar.refining.history import zero_bound
+from tsar.options import LONGEST, context_lengths, covariate_columns, validate_horizon, validate_options
+from tsar.refining.history import lower_bound
 from tsar.saved import load_forecaster, save_forecaster
-from tsar.tuning import adapt_inference, load_adapter, save_adapter, tune_forecaster
+from tsar.tuning import adapt_inference, load_adapter, save_adapter, tune
 from tsar.types import FloatArray
 from tsar.unfitted import not_fitted
 from tsar.validation import validate_count
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_LONGEST = int(np.iinfo(np.int64).max)
 _LEARNED = ("model_", "adapter_", "fine_tune_report_", "covariate_effect_", "calibration_", "channel_adapter_")
 
 
@@ -238,10 +237,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         for learned in _LEARNED:
             self.__dict__.pop(learned, None)
         if self.mode != "zero_shot":
-            grid = panel.freq or panel.grid.step
-            tuned = tune_forecaster(self, panel, None if validation is None else self._panel(validation, grid))
-            self._use(tuned.decoder, tuned.adapter)
-            self.fine_tune_report_ = tuned.report
+            self._tune(panel, None if validation is None else self._panel(validation, panel.freq or panel.grid.step))
         self.remember(panel, bounds)
         self.channel_adapter_ = fit_channels(
             self._inference, panel, self.gap + self._horizon(panel, None), self._num_targets(), self.channel_adapter,
@@ -470,7 +466,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         quantiles = self._follow_covariates(panel, quantiles, future, inference.at(panel.freq))[:, self.gap :]
         warn_of_blind_windows(panel, np.isnan(quantiles[:, 0, 0]))
         forecast = Forecast(
-            quantiles, inference.levels, self._lower_bound(panel),
+            quantiles, inference.levels, lower_bound(panel.values, panel.offsets, self.non_negative),
             diagnosis=diagnose_panel(panel.values, panel.offsets).with_fallback,
             target_names=target_names(self.target) * (panel.num_items // self._num_targets()),
         )  # fmt: skip
@@ -494,11 +490,21 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             raise not_fitted(text, hint="Call fit(df) or load_adapter(folder).")
         model = self.model_ if hasattr(self, "model_") else self.released_decoder()
         return Inference(
-            model=model, context_lengths=self._contexts(model), symmetrize=bool(self.symmetrize),
+            model=model, context_lengths=context_lengths(self.context_length, model), symmetrize=bool(self.symmetrize),
             rows_per_batch=None if self.batch_size == "auto" else int(self.batch_size),
-            downsample=self.downsample if isinstance(self.downsample, str) else min(int(self.downsample), _LONGEST),
+            downsample=self.downsample if isinstance(self.downsample, str) else min(int(self.downsample), LONGEST),
             follow_period=bool(self.follow_period), ensemble=self.ensemble,
         )  # fmt: skip
+
+    def _tune(self, panel: Panel, validation: Panel | None) -> None:
+        base = self.released_decoder().at_frequency(panel.freq)
+        tuned = tune(
+            base, panel, validation, mode=self.mode, config=self.fine_tune,
+            prediction_length=self._horizon(panel, None), context_lengths=context_lengths(self.context_length, base),
+            symmetrize=self.symmetrize, non_negative=self.non_negative, random_state=self.random_state,
+        )  # fmt: skip
+        self._use(tuned.decoder, tuned.adapter)
+        self.fine_tune_report_ = tuned.report
 
     def _use(self, decoder: Decoder, adapter: Adapter | None) -> None:
         self.model_, self.adapter_ = decoder, adapter
@@ -551,15 +557,6 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             normalize_constraints(constraints), df, id_column=self.id_column, timestamp_column=self.timestamp_column
         )
         return {name: values.repeat(self._num_targets()) for name, values in columns.items()}
-
-    def _lower_bound(self, panel: Panel) -> FloatArray | None:
-        if isinstance(self.non_negative, str):
-            return zero_bound(panel.values, panel.offsets)
-        return np.zeros(panel.num_items) if self.non_negative else None
-
-    def _contexts(self, model: Decoder) -> tuple[int, ...]:
-        wanted: Any = model.config.context_length if self.context_length is None else self.context_length
-        return tuple(min(int(length), _LONGEST) for length in np.atleast_1d(np.asarray(wanted, dtype=object)))
 
     def _panel(self, df: Any, freq: str | int | None = None) -> Panel:
         panel = normalize_targets(

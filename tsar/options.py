@@ -12,8 +12,12 @@ from tsar.constraints import normalize_constraints
 from tsar.covariates import METHODS
 from tsar.errors import OptionError
 from tsar.frame import CovariateColumns, target_names
+from tsar.model.decoder import Decoder
 from tsar.tuning import validate_mode
 from tsar.validation import validate_count
+
+LONGEST = int(np.iinfo(np.int64).max)
+"""No series is longer: larger numbers of points count as this."""
 
 _COUNTS_OR_AUTO = ("batch_size", "downsample")
 _CHOICES = {
@@ -47,6 +51,12 @@ def validate_options(forecaster: Any) -> None:
 def validate_horizon(prediction_length: Any) -> int:
     """Return the prediction length as an integer, or raise ``option.prediction_length``."""
     return validate_count("prediction_length", prediction_length, code="option.prediction_length")
+
+
+def context_lengths(given: Any, model: Decoder) -> tuple[int, ...]:
+    """Return the lengths that the argument `context_length` asks for; None: that of the model."""
+    wanted = model.config.context_length if given is None else given
+    return tuple(min(int(length), LONGEST) for length in np.atleast_1d(np.asarray(wanted, dtype=object)))
 
 
 def covariate_columns(forecaster: Any) -> CovariateColumns:

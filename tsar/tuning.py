@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,13 @@ from tsar.freq import season_length
 from tsar.inference import Inference
 from tsar.model.adapter import Adapter, adapter_files, read_adapter
 from tsar.model.decoder import Decoder
-from tsar.refining.history import zero_bound
+from tsar.refining.history import lower_bound
 from tsar.storage import read_folder, validate_destination, write_folder
 from tsar.types import FloatArray, IntArray
 from tsar.unfitted import not_fitted
 
 if TYPE_CHECKING:
     from tsar.training.finetune import FineTuned
-    from tsar.training.tune_config import FineTuneConfig
 
 KIND = "adapter"
 WINDOWS_WANTED = 64
@@ -75,19 +74,6 @@ def _counts(units: FloatArray, actual: FloatArray) -> Any:
     return np.isfinite(units) & (units > 0) & np.isfinite(actual).any(1)
 
 
-def tune_forecaster(forecaster: Any, panel: Panel, validation: Panel | None) -> FineTuned:
-    """Train a copy of a forecaster's model on a panel, as its options say; see `tune`."""
-    from tsar.training.tune_config import FineTuneConfig
-
-    base = forecaster.released_decoder().at_frequency(panel.freq)
-    return tune(
-        base, panel, validation, mode=forecaster.mode, config=FineTuneConfig.of(forecaster.fine_tune),
-        prediction_length=forecaster._horizon(panel, None), season_length=season_length(panel.freq),
-        context_lengths=list(forecaster._contexts(base)), symmetrize=forecaster.symmetrize,
-        non_negative=forecaster.non_negative, random_state=forecaster.random_state,
-    )  # fmt: skip
-
-
 def adapt_inference(
     inference: Inference, panel: Panel, prediction_length: int, steps: int, random_state: int | None
 ) -> Inference:
@@ -109,10 +95,9 @@ def tune(
     validation: Panel | None,
     *,
     mode: str,
-    config: FineTuneConfig,
+    config: Any,
     prediction_length: int,
-    season_length: int,
-    context_lengths: list[int],
+    context_lengths: Sequence[int],
     symmetrize: bool,
     non_negative: bool | str,
     random_state: int | None,
@@ -128,19 +113,20 @@ def tune(
     validation
         What came after it for some of the items, or None: the ends of the panel are held back.
     mode, config, random_state
-        As of `Forecaster`; None is seed 0.
-    prediction_length, season_length, context_lengths, symmetrize, non_negative
+        As `mode`, `fine_tune` and `random_state` of `Forecaster`; None is seed 0.
+    prediction_length, context_lengths, symmetrize, non_negative
         How it will be forecast: the held-back ends are forecast in the same way.
     """
     from tsar.training.finetune import FineTuned, fine_tune
-    from tsar.training.tune_config import FineTuneReport
+    from tsar.training.tune_config import FineTuneConfig, FineTuneReport
 
+    config, season = FineTuneConfig.of(config), season_length(panel.freq)
     rng = np.random.default_rng(0 if random_state is None else random_state)
     if validation is None:
-        train, held_back = hold_back_ends(panel, prediction_length, season_length, config.validation_windows, rng)
+        train, held_back = hold_back_ends(panel, prediction_length, season, config.validation_windows, rng)
     else:
         train = (panel.values, panel.offsets)
-        held_back = hold_back_frame(panel, validation, prediction_length, season_length)
+        held_back = hold_back_frame(panel, validation, prediction_length, season)
     if not held_back.num_windows:
         reason = "no series is long enough to hold back its end"
         result = FineTuned(replace_weights(base), None, FineTuneReport(mode=mode, reason=reason))
@@ -152,9 +138,8 @@ def tune(
                 quantiles = decode_panel(
                     decoder, values, offsets, prediction_length, context_lengths=context_lengths, symmetrize=symmetrize
                 )
-                if non_negative == "auto":
-                    return np.maximum(quantiles, zero_bound(values, offsets)[:, None, None])
-                return np.maximum(quantiles, 0.0) if non_negative else quantiles
+                bound = lower_bound(values, offsets, non_negative)
+                return quantiles if bound is None else np.maximum(quantiles, bound[:, None, None])
 
             return held_back.score(forecast, levels)
 

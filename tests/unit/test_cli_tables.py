@@ -293,6 +293,14 @@ def test_what_is_wrong_with_a_table_is_named_with_a_remedy(frame, words, tmp_pat
     assert caught.value.code == "cli.bad_input"
 
 
+@pytest.mark.parametrize("names", [["1001-01", "1001-02"], ["101", "102"], ["2024-01", "7"]])
+@pytest.mark.parametrize("stamps", ["date", "0", ""])
+def test_names_of_series_may_look_like_dates_and_numbers(names, stamps, tmp_path):
+    frame = pd.DataFrame(np.outer(VALUES, [1, 2]), index=pd.Index(DAYS, name=stamps), columns=names)
+    table, options = read(tmp_path, frame.to_csv())
+    assert panel_of(table, options).item_ids.tolist() == names
+
+
 def test_a_clock_is_an_id_to_who_says_so(tmp_path):
     frame = pd.DataFrame({"date": np.repeat(DAYS, 2), "hour": np.tile([0, 12], 60), "sales": np.tile(VALUES, 2)})
     table, options = read(tmp_path, frame.to_csv(index=False), id_column="hour")

@@ -57,17 +57,6 @@ def test_replaces_the_whole_folder(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["release"]
 
 
-def test_what_may_be_replaced(tmp_path):
-    write_folder(tmp_path / "one", FILES, kind="forecaster")
-    (tmp_path / "empty").mkdir()
-    for name in ("one", "empty", "new"):
-        validate_destination(tmp_path / name, "forecaster", "forecaster")
-    (tmp_path / "file").write_text("")
-    for path, kind in ((tmp_path / "one", "adapter"), (tmp_path, "forecaster"), (tmp_path / "file", "forecaster")):
-        with pytest.raises(OptionError, match=f"is there already and no {kind}"):
-            validate_destination(path, kind, kind)
-
-
 def test_a_failing_write_leaves_the_old_folder_and_no_rubbish(folder):
     with pytest.raises(TypeError):
         write_folder(folder, {"good": b"1", "bad": "text is no bytes"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from tsar.benchmark.readers import read_sets
 from tsar.benchmark.result import RELATIVE, BenchmarkResult
 from tsar.benchmark.scores import score_forecast
 from tsar.benchmark.sets import EvaluationSet
-from tsar.errors import BenchmarkError, OptionError, TsarWarning
+from tsar.errors import BenchmarkError, OptionError, warn
 from tsar.forecast import validate_levels
 from tsar.forecaster import DEFAULT_LEVELS
 from tsar.logging import get_logger
@@ -101,7 +100,7 @@ def run_benchmark(
     result = BenchmarkResult(scores=_with_relative(pd.DataFrame(rows), baseline), baseline=baseline, seed=seed)
     if uncounted := result.uncounted_sets:
         text = f"{len(uncounted)} of {len(sets)} sets do not count, first {uncounted[0]!r}: a score is not a number"
-        warnings.warn(text, TsarWarning, stacklevel=2)
+        warn(text)
     return result
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from tsar.cli.reading import are_dates, is_text, numbers_of, why_no_numbers
+from tsar.cli.reading import holds_dates, is_text, numbers_of, why_no_numbers
 from tsar.errors import OptionError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ PARTS_OF_STAMPS = (
 )  # fmt: skip
 SHOWN = 8
 ROW_NUMBERS = ("index", "id", "row", "nr", "no", "#")
-_LOOKED_AT = 50
 
 
 def guess_stamps(table: pd.DataFrame) -> tuple[str, str]:
@@ -39,7 +38,7 @@ def guess_stamps(table: pd.DataFrame) -> tuple[str, str]:
     named = _by_name(table, STAMP_NAMES)
     if named is not None:
         return named, "by its name"
-    dated = [str(name) for name in table.columns if _holds_dates(table[name])]
+    dated = [str(name) for name in table.columns if holds_dates(table[name])]
     if len(dated) == 1:
         return dated[0], "its values are dates"
     raise _cannot_tell("timestamps", "--timestamp-column", dated or table.columns)
@@ -128,14 +127,6 @@ def _by_name(table: pd.DataFrame, names: Iterable[str]) -> str | None:
     for name in table.columns:
         present.setdefault(str(name).strip().lower().replace(" ", "_"), str(name))
     return next((present[name] for name in names if name in present), None)
-
-
-def _holds_dates(column: pd.Series) -> bool:
-    import pandas as pd
-
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return True
-    return is_text(column) and are_dates(column.dropna().head(_LOOKED_AT))
 
 
 def _holds_numbers(column: pd.Series) -> bool:

@@ -38,6 +38,7 @@ _UNITED_STATES = r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _CONTINENT = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d+)?"
 _HEAD_BYTES = 65_536
 _HEAD_LINES = 20
+_LOOKED_AT = 50
 _SHOWN = 3
 _EXACT = 2.0**53
 _CLEARLY_FEWER = 2.0
@@ -76,12 +77,18 @@ def _months_like_numbers(path: Path, how: dict[str, Any]) -> list[str]:
 
 
 def _refuse_without_names(table: pd.DataFrame) -> None:
-    """Refuse a file whose first row holds values, and one that has a column per date."""
+    """Refuse a file whose first row holds values, and one that has a column per date.
+
+    Numbers and what looks like dates are names, of articles for example, beside a column of dates that has a name.
+    """
     import pandas as pd
 
     names = pd.Series([str(name).strip() for name in table.columns], dtype=object)
-    names = names[~names.str.startswith("Unnamed:")]
     are_days = names.str.fullmatch(_DAY_AS_NAME)
+    if any(holds_dates(column) for _, column in table.loc[:, (~are_days).to_numpy()].items()):
+        return
+    is_named = ~names.str.startswith("Unnamed:")
+    names, are_days = names[is_named], are_days[is_named]
     are_numbers = names.str.fullmatch(r"[+-]?\d+(?:\.\d+)*") & ~are_days
     if len(names) and (are_numbers.all() or (are_days.any() and are_numbers.any())):
         shown = ", ".join(map(repr, names.head(_SHOWN)))
@@ -297,7 +304,16 @@ def _refuse_unread(column: pd.Series, distinct: pd.Series) -> None:
     raise OptionError(text, code="cli.bad_input", hint=hint)
 
 
-def are_dates(texts: pd.Series) -> bool:
+def holds_dates(column: pd.Series) -> bool:
+    """Tell whether a column holds dates, by its type or the first of its texts."""
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return True
+    return is_text(column) and _are_dates(column.dropna().head(_LOOKED_AT))
+
+
+def _are_dates(texts: pd.Series) -> bool:
     """Tell whether all texts are dates, in ISO 8601 or written in any one other way."""
     import pandas as pd
 

@@ -164,7 +164,7 @@ def validate_columns(names: Sequence[str]) -> None:
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     if twice:
         raise OptionError(
-            f"the forecast would have two columns named {twice[0]!r}",
+            f"the answer would have two columns named {twice[0]!r}",
             code="option.invalid",
             hint="rename the id, timestamp or target column",
         )

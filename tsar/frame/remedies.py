@@ -22,10 +22,9 @@ OTHER_NAMES = {
 
 def hint_without_a_frame(df: object) -> str:
     """Say how to make a frame of something else."""
-    if isinstance(df, pd.Series):
-        stamps = "series" if isinstance(df.index, pd.DatetimeIndex) else "series.to_timestamp()"
-        if isinstance(df.index, pd.DatetimeIndex | pd.PeriodIndex):
-            return f"{stamps}.rename_axis('timestamp').reset_index(name='target'), with id_column=None"
+    if isinstance(df, pd.Series) and isinstance(df.index, pd.DatetimeIndex | pd.PeriodIndex):
+        series = "series" if isinstance(df.index, pd.DatetimeIndex) else "series.to_timestamp()"
+        return f"{series}.rename_axis('timestamp').reset_index(name='target'), with id_column=None"
     if isinstance(df, str):
         return "read the file first, for example with pandas.read_csv(...)"
     if isinstance(df, int):

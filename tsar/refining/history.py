@@ -95,6 +95,13 @@ def follow_coarse(quantiles: FloatArray, coarse: FloatArray, rate: int, weight: 
     return multiply_by_powers(moved, exponent)
 
 
+def lower_bound(values: FloatArray, offsets: IntArray, non_negative: bool | str) -> FloatArray | None:
+    """Lower bound (I,) of the forecasts of each series, as the option `non_negative` asks for it; None: no bound."""
+    if isinstance(non_negative, str):
+        return zero_bound(values, offsets)
+    return np.zeros(len(offsets) - 1) if non_negative else None
+
+
 def zero_bound(values: FloatArray, offsets: IntArray) -> FloatArray:
     """Lower bound (I,) of each series: 0 if it was never negative, -inf otherwise or without an observed value."""
     bounds = np.full(len(offsets) - 1, -np.inf)

@@ -7,7 +7,6 @@ One trained for it sees both sides at once.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +18,13 @@ import numpy as np
 from tsar.decode.infill import infill_panel
 from tsar.decode.panel import decode_panel
 from tsar.decode.rolling import forecasts_from
-from tsar.errors import OptionError, TsarWarning
+from tsar.errors import OptionError, warn
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import make_panel_frame, normalize_frame, quantile_column
 from tsar.frame.assemble import validate_columns
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
-from tsar.refining.history import zero_bound
+from tsar.refining.history import lower_bound
 from tsar.types import BoolArray, FloatArray, IntArray
 
 SIDES = ("both", "left", "right")
@@ -108,8 +107,9 @@ def impute(
     panel = normalize_frame(df, id_column=id_column, timestamp_column=timestamp_column, target=target, freq=freq)
     quantiles = fill_quantiles(decoder.at_frequency(panel.freq), panel.values, panel.offsets, sides=sides)
     missing = np.isnan(panel.values)
-    bound = _lower_bound(panel.values, panel.offsets, non_negative)
-    law = Forecast(quantiles[:, None], np.asarray(decoder.config.quantile_levels), bound)
+    bound = lower_bound(panel.values, panel.offsets, non_negative)
+    of_points = None if bound is None else np.repeat(bound, panel.lengths)
+    law = Forecast(quantiles[:, None], np.asarray(decoder.config.quantile_levels), of_points)
     filled = np.where(missing, law.median[:, 0], panel.values)
     _warn_of_what_is_left(np.isnan(filled))
     columns = {target: filled, "imputed": missing}
@@ -231,13 +231,7 @@ def blend(left: FloatArray, right: FloatArray, missing: BoolArray, gaps: Gaps) -
     return np.where(np.isnan(left), right, np.where(np.isnan(right), left, mean))
 
 
-def _lower_bound(values: FloatArray, offsets: IntArray, non_negative: bool | str) -> FloatArray | None:
-    if non_negative == "auto":
-        return np.repeat(zero_bound(values, offsets), np.diff(offsets))
-    return np.zeros(len(values)) if non_negative else None
-
-
 def _warn_of_what_is_left(left: BoolArray) -> None:
     if left.any():
         text = f"{int(left.sum())} missing values have no observed value within the context and stay missing"
-        warnings.warn(text, TsarWarning, stacklevel=3)
+        warn(text)
