@@ -19,7 +19,7 @@ from tsar.backtesting.result import BacktestResult, Windows
 from tsar.errors import FrameError, OptionError, warn
 from tsar.forecast import validate_levels
 from tsar.frame import Panel, normalize_frame, quantile_column
-from tsar.frame.columns import read_columns, read_ids, read_stamps, read_table
+from tsar.frame.columns import collect, open_frame, read_columns, read_ids, read_stamps, read_table
 from tsar.freq import season_length
 from tsar.freq.grid import integers
 from tsar.metrics import seasonal_error
@@ -176,8 +176,7 @@ class _Rows:
 
     @classmethod
     def read(cls, df: Any, names: _Names) -> _Rows:
-        native = nw.from_native(df)
-        frame = native.collect() if isinstance(native, nw.LazyFrame) else native
+        frame = collect(open_frame(df))
         target = names.targets[0]
         columns = read_columns(read_table(df, names.item, names.stamp, target), names.item, names.stamp, target)
         codes, _ = read_ids(columns)

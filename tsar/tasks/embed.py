@@ -80,7 +80,8 @@ def embed(
     Raises
     ------
     OptionError
-        ``option.invalid`` for an unknown pooling or layer, or arrays of another shape.
+        ``option.invalid`` for an unknown pooling or layer, arrays of another shape, or an id column with the name of
+        one of the answer's.
     FrameError, FrequencyError
         For a frame that cannot be read.
 

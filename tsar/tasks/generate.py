@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
@@ -22,7 +21,7 @@ from tsar.decode.rollout import Draw, sample_continuations
 from tsar.errors import FrameError, OptionError
 from tsar.forecast import Forecast
 from tsar.frame import Panel, make_fresh_panel, make_panel_frame, normalize_frame
-from tsar.frame.columns import ONE_SERIES, read_table
+from tsar.frame.columns import ONE_SERIES, collect, open_frame, read_table
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
 from tsar.samples import Dependence, item_generator
@@ -385,8 +384,7 @@ def _is_whole(member: FloatArray) -> bool:
 def _of_class(df: Any, label: Any, label_column: str, id_column: str | None) -> Any:
     """Rows of the items of a class."""
     read_table(df, id_column, label_column)
-    native = nw.from_native(df)
-    frame = native.collect() if isinstance(native, nw.LazyFrame) else native
+    frame = collect(open_frame(df))
     wanted = np.array([bool(value == label) for value in frame[label_column].to_list()])
     if not wanted.any():
         present = sorted({str(value) for value in frame[label_column].to_list()})[:LABELS_SHOWN]
