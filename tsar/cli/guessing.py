@@ -39,7 +39,7 @@ def guess_stamps(table: pd.DataFrame) -> tuple[str, str]:
     named = _by_name(table, STAMP_NAMES)
     if named is not None:
         return named, "by its name"
-    dated = [str(name) for name in table.columns if _holds_dates(table[name])]
+    dated = [str(name) for name in table.columns if holds_dates(table[name])]
     if len(dated) == 1:
         return dated[0], "its values are dates"
     raise _cannot_tell("timestamps", "--timestamp-column", dated or table.columns)
@@ -130,7 +130,8 @@ def _by_name(table: pd.DataFrame, names: Iterable[str]) -> str | None:
     return next((present[name] for name in names if name in present), None)
 
 
-def _holds_dates(column: pd.Series) -> bool:
+def holds_dates(column: pd.Series) -> bool:
+    """Whether a column holds dates, or text that is dates."""
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
