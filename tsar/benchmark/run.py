@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,11 +12,12 @@ from tsar.benchmark.readers import read_sets
 from tsar.benchmark.result import RELATIVE, BenchmarkResult
 from tsar.benchmark.scores import score_forecast
 from tsar.benchmark.sets import EvaluationSet
-from tsar.errors import BenchmarkError, OptionError, TsarWarning
+from tsar.errors import BenchmarkError, OptionError, warn
 from tsar.forecast import validate_levels
 from tsar.forecaster import DEFAULT_LEVELS
 from tsar.logging import get_logger
 from tsar.types import PathLike
+from tsar.validation import validate_count
 
 _LOG = get_logger(__name__)
 
@@ -101,7 +101,7 @@ def run_benchmark(
     result = BenchmarkResult(scores=_with_relative(pd.DataFrame(rows), baseline), baseline=baseline, seed=seed)
     if uncounted := result.uncounted_sets:
         text = f"{len(uncounted)} of {len(sets)} sets do not count, first {uncounted[0]!r}: a score is not a number"
-        warnings.warn(text, TsarWarning, stacklevel=2)
+        warn(text)
     return result
 
 
@@ -118,8 +118,7 @@ def _validate(
     if isinstance(models, str) or not models:
         raise OptionError(f"models must be a list of at least one, got {models!r}.", code="option.invalid")
     for name, value in (("limit", 1 if limit is None else limit), ("jobs", jobs)):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-            raise OptionError(f"{name} must be a whole number from 1, got {value!r}.", code="option.invalid")
+        validate_count(name, value)
 
 
 def _with_relative(scores: pd.DataFrame, baseline: str) -> pd.DataFrame:

@@ -27,6 +27,7 @@ from tsar.model.decoder import Decoder
 from tsar.samples import Dependence, item_generator
 from tsar.tasks.views import standardize
 from tsar.types import FloatArray, IntArray
+from tsar.validation import validate_count
 
 LONGEST_START = 512
 SHARE_OF_MEMBER = 0.75  # of a short member that a start takes: the place is random still
@@ -407,9 +408,8 @@ def _validate(
     for name, value, least in (
         ("n", n, 1), ("length", length, 1), ("start_length", start_length, 0), ("num_examples", num_examples, 0),
     ):  # fmt: skip
-        is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
-        if not is_whole and not (value is None and least == 0):
-            raise OptionError(f"{name} must be a whole number from {least}, got {value!r}.", code="option.invalid")
+        if value is not None or least > 0:
+            validate_count(name, value, least=least)
     if (label is None) != (label_column is None):
         raise OptionError("label and label_column go together.", code="option.invalid")
     if like is None and (label is not None or start_length == 0 or num_examples):

@@ -7,7 +7,6 @@ One trained for it sees both sides at once.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ import numpy as np
 from tsar.decode.infill import infill_panel
 from tsar.decode.panel import decode_panel
 from tsar.decode.rolling import forecasts_from
-from tsar.errors import OptionError, TsarWarning
+from tsar.errors import OptionError, warn
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import make_panel_frame, normalize_frame, quantile_column
 from tsar.frame.assemble import validate_columns
@@ -239,5 +238,4 @@ def _lower_bound(values: FloatArray, offsets: IntArray, non_negative: bool | str
 
 def _warn_of_what_is_left(left: BoolArray) -> None:
     if left.any():
-        text = f"{int(left.sum())} missing values have no observed value within the context and stay missing"
-        warnings.warn(text, TsarWarning, stacklevel=3)
+        warn(f"{int(left.sum())} missing values have no observed value within the context and stay missing")
