@@ -109,7 +109,7 @@ def _find_columns(options: argparse.Namespace, table: pd.DataFrame, path: Path, 
         options.id_column, why = guess_ids(table, options.timestamp_column, [*targets, *covariates])
         told["ids"] = f"{options.id_column!r} ({why})" if options.id_column else f"none, one series ({why})"
         if options.id_column and path.suffix.lower() != ".parquet":
-            table[options.id_column] = read_ids_as_text(path, table.columns.get_loc(options.id_column))
+            table[options.id_column] = read_ids_as_text(path, list(table.columns).index(options.id_column))
     if "target" in missing:
         options.target, why = guess_target(table, [options.id_column, options.timestamp_column, *covariates])
         told["target"] = f"{_shown(options.target)} ({why})"

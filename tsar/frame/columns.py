@@ -109,7 +109,7 @@ def open_frame(df: Any) -> nw.DataFrame[Any] | nw.LazyFrame[Any]:
         ``frame.not_a_frame``, ``frame.duplicate_column``.
     """
     try:
-        frame = nw.from_native(df)
+        frame: nw.DataFrame[Any] | nw.LazyFrame[Any] = nw.from_native(df)
     except TypeError as error:
         raise _not_a_frame(df) from error
     except nw.exceptions.DuplicateError as error:
