@@ -214,6 +214,24 @@ def test_nixtla_takes_and_gives_frames_of_any_library(tiny_release, kind, stamps
             assert got[name].to_list() == pl.from_pandas(wanted[[name]])[name].cast(got.schema[name]).to_list()
 
 
+def test_nixtla_takes_covariates_of_any_library(tiny_release):
+    import polars as pl
+
+    frame = long_frame(("unique_id", "ds", "y"), length=120)
+    frame["promo"] = np.random.default_rng(1).integers(0, 2, len(frame))
+    past, future = split(frame.assign(y=frame["y"] + 5 * frame["promo"]), "unique_id")
+    future = future.drop(columns="y")
+    model = TsarNixtla(tiny_release)
+    wanted = model.forecast(past, AHEAD, X_df=future)
+    assert not np.allclose(wanted["tsar"], model.forecast(past.drop(columns="promo"), AHEAD)["tsar"])
+    for stamps in (pl.Datetime("us"), pl.Date):
+        tables = [pl.from_pandas(one).with_columns(pl.col("ds").cast(stamps)) for one in (past, future)]
+        got = model.forecast(tables[0], AHEAD, X_df=tables[1].lazy())
+        np.testing.assert_array_equal(got["tsar"], wanted["tsar"])
+    arrow = model.forecast(tables[0].to_arrow(), AHEAD, X_df=tables[1].to_arrow())
+    np.testing.assert_array_equal(arrow["tsar"], wanted["tsar"])
+
+
 def test_nixtla_names_what_is_wrong(tiny_release):
     frame = long_frame(("unique_id", "ds", "y"), length=40)
     model = TsarNixtla(tiny_release)

@@ -261,7 +261,8 @@ def _in_one_zone(texts: pd.Series) -> tuple[pd.DatetimeIndex, str] | None:
     if not texts.str.contains(_OFFSET).all():
         return None  # the frame's own error names the first of the others
     in_utc = pd.DatetimeIndex(pd.to_datetime(texts, format="ISO8601", utc=True))
-    on_clocks = pd.DatetimeIndex(pd.to_datetime(texts.str.replace(_OFFSET, "", regex=True), format="ISO8601"))
+    bare = texts.str.replace(_OFFSET, "", regex=True)
+    on_clocks = pd.DatetimeIndex(pd.to_datetime(bare, format="ISO8601", errors="coerce"))
     if len((on_clocks - in_utc.tz_localize(None)).unique()) == 1:
         return None
     return (on_clocks, "days") if (on_clocks == on_clocks.normalize()).all() else (in_utc, "UTC")

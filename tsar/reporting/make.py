@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tsar import __version__
-from tsar.errors import TsarWarning
+from tsar.errors import TsarWarning, warn
 from tsar.forecaster import Forecaster
 from tsar.reporting.gather import choose_items, gather
 from tsar.reporting.page import make_page, several
@@ -112,7 +112,7 @@ def report(
     )
     write_atomically(Path(path), page.encode())
     for note in notes:
-        warnings.warn(note, TsarWarning, stacklevel=2)
+        warn(note)
     return Path(path)
 
 
