@@ -22,6 +22,7 @@ from tsar.freq import season_length
 from tsar.inference import Inference
 from tsar.options import validate_options
 from tsar.types import FloatArray, IntArray
+from tsar.validation import validate_count
 
 PARTS = ("level", "season", "trend", "rest")
 MOST_SEASONS = 24
@@ -141,9 +142,8 @@ def _validate(segments: int | str, blocks: int, panel: Panel) -> None:
                     code="option.invalid",
                     hint="Give a number of segments",
                 )
-        elif not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-            instead = ", or 'season'" if name == "segments" else ""
-            raise OptionError(f"{name} must be a whole number from 1{instead}, got {value!r}.", code="option.invalid")
+        else:
+            validate_count(name, value, instead=", or 'season'" if name == "segments" else "")
 
 
 def _occlude(

@@ -113,6 +113,8 @@ def test_a_folder_of_shards(common, tiny_release, capsys):
     frames[1].to_parquet("in/1.parquet", index=False)
     assert main(["forecast", "in", *common, "--output", "out"]) == 0
     assert capsys.readouterr().out == "3 files forecast, 0 were there, 1 series failed: out\n"
+    assert main(["forecast", "in", *common, "--output", "out.v2"]) == 0
+    assert sorted(path.name for path in Path("out.v2").glob("*.parquet")) == ["0.parquet", "1.parquet", "2.parquet"]
     options = {"model": tiny_release, "prediction_length": 3, "freq": "D", "device": "cpu"}
     for shard, frame in enumerate(frames):
         expected = forecast_partition(frame, options).astype({"error": object})
@@ -149,6 +151,7 @@ def test_a_forecaster_that_was_saved_anew_is_another(tiny_release, capsys):
         (["in"], "need --output FOLDER"),
         (["in", "in/0.parquet", "--output", "out"], "would have one output"),
         (["in", "--output", "in"], "is an input"),
+        (["in", "--output", "out.parquet"], "need --output FOLDER"),
         (["empty", "--output", "out"], "has no parquet files"),
         (["in", "x.csv", "--output", "out"], "There is no file x.csv"),
         (["in", "--output", "out", "--calibrate"], "--calibrate needs the whole table"),

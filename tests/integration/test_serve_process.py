@@ -145,12 +145,19 @@ def test_a_signal_while_it_starts_ends_it_quietly(tiny_release, number):
     assert "Application startup complete" not in said
 
 
-def test_it_says_where_it_listens(tiny_release):
+def test_it_says_where_it_listens_and_nothing_of_web_sockets(tiny_release):
     with process(tiny_release) as (server, address):
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            upgrade = "Upgrade: websocket\r\nConnection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
+            client.sendall(f"GET /health HTTP/1.1\r\nHost: x\r\n{upgrade}Sec-WebSocket-Key: eA==\r\n\r\n".encode())
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 OK")
         server.send_signal(signal.SIGINT)
         _, said = server.communicate(timeout=60)
     assert server.returncode == 0
     assert f"Listening on {address} (Ctrl+C ends it)" in said
+    assert "upgrade" not in said
+    assert "WebSocket" not in said
 
 
 def test_a_port_that_is_taken_is_one_line(tiny_release, capfd):

@@ -323,10 +323,66 @@ def test_letters_of_windows(tmp_path, capsys):
     assert "Windows-1252" in capsys.readouterr().err
 
 
-def test_spreadsheets_are_refused_with_what_to_do(tmp_path, capsys):
-    (tmp_path / "sales.xlsx").write_bytes(b"PK")
-    assert main(["forecast", str(tmp_path / "sales.xlsx")]) == 2
-    assert "Save the sheet as CSV" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sales.xlsx", "Save the sheet as CSV"),
+        ("sales.csv.gz", "is compressed, which tsar does not read. Hint: Unpack it first"),
+        ("sales.json", "pandas.read_json('{folder}/sales.json').to_csv('{folder}/sales.csv', index=False)"),
+    ],
+)
+def test_other_kinds_of_tables_are_refused_with_what_to_do(name, words, tmp_path, capsys):
+    (tmp_path / name).write_bytes(b"PK")
+    assert main(["forecast", str(tmp_path / name)]) == 2
+    assert words.format(folder=tmp_path) in capsys.readouterr().err
+
+
+def test_the_index_that_pandas_wrote_without_a_name_is_named(tmp_path, capsys):
+    series = pd.Series(VALUES, index=DAYS, name="target")
+    table, options = read(tmp_path, series.to_csv())
+    assert list(table.columns) == ["timestamp", "target"]
+    assert "the first column has no name, and is called 'timestamp'" in capsys.readouterr().err
+    np.testing.assert_allclose(panel_of(table, options).values, VALUES)
+    series.to_csv(tmp_path / "more.csv")
+    assert list(read_further(tmp_path / "more.csv", options).columns) == ["timestamp", "target"]
+    frame = pd.DataFrame({"Datum": [*DAYS, *DAYS], "target": 1.5}, index=["007"] * 60 + ["008"] * 60)
+    table, options = read(tmp_path, frame.to_csv())
+    assert list(table.columns) == ["item_id", "Datum", "target"]
+    assert panel_of(table, options).item_ids.tolist() == ["007", "008"]
+    table, options = read(tmp_path, series.to_csv(), timestamp_column="Unnamed: 0", id_column="")
+    assert options.timestamp_column in table.columns  # who names it so gets it so
+
+
+def test_row_numbers_without_a_name_are_neither_ids_nor_series(tmp_path):
+    wide = pd.DataFrame({"timestamp": DAYS, "north": VALUES, "south": 2 * VALUES})
+    table, options = read(tmp_path, wide.to_csv())
+    assert panel_of(table, options).item_ids.tolist() == ["north", "south"]
+    wide.to_csv(tmp_path / "more.csv")
+    assert read_further(tmp_path / "more.csv", options)["item_id"].unique().tolist() == ["north", "south"]
+
+
+@pytest.mark.parametrize(("freq", "how", "zone"), [("h", "UTC", "UTC"), ("D", "days", "None")])
+def test_offsets_that_change_with_the_clocks(freq, how, zone, tmp_path, capsys):
+    stamps = pd.date_range("2024-03-30", periods=60, freq=freq, tz="Europe/Paris")
+    table, options = read(tmp_path, pd.DataFrame({"timestamp": stamps, "target": VALUES}).to_csv(index=False))
+    assert f"'timestamp' has several offsets from UTC, and is read as {how}" in capsys.readouterr().err
+    panel = panel_of(table, options)
+    assert panel.freq == freq
+    np.testing.assert_allclose(panel.values, VALUES)
+    assert str(table["timestamp"].dt.tz) == zone
+    instants = stamps.tz_localize(None) if freq == "D" else stamps.tz_convert("UTC")
+    assert (pd.DatetimeIndex(table["timestamp"]) == instants).all()
+
+
+def test_one_offset_or_some_stamps_without_one_are_left_to_the_frame(tmp_path, capsys):
+    stamps = pd.date_range("2024-01-03", periods=60, freq="h", tz="Europe/Paris")
+    table, options = read(tmp_path, pd.DataFrame({"timestamp": stamps, "target": VALUES}).to_csv(index=False))
+    assert "offsets" not in capsys.readouterr().err
+    assert table["timestamp"].iloc[0] == "2024-01-03 00:00:00+01:00"
+    mixed = [*stamps[:30].astype(str), *stamps[30:].tz_localize(None).astype(str)]
+    table, options = read(tmp_path, pd.DataFrame({"timestamp": mixed, "target": VALUES}).to_csv(index=False))
+    with pytest.raises(FrameError, match="different time zones"):
+        panel_of(table, options)
 
 
 def test_the_cell_that_is_no_number_is_named():

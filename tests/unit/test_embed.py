@@ -56,6 +56,8 @@ def test_a_frame_gives_a_row_an_item(decoder):
     wanted = embed(SERIES[1:3], model=decoder, length=64)
     np.testing.assert_allclose(table.to_numpy(), wanted, rtol=1e-4, atol=1e-5)
     assert table.columns[0] == "e0"
+    with pytest.raises(OptionError, match="two columns named 'e0'"):
+        embed(df.rename(columns={"item_id": "e0"}), model=decoder, length=64, id_column="e0")
 
 
 def test_nothing_observed_gives_nothing_and_a_warning(decoder):

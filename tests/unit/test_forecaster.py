@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,38 +16,15 @@ import pytest
 import torch
 from sklearn.base import clone
 
+from tests.unit.panel_examples import HOURS, LEVELS, NAMES, NUMBERS, code_of, make_panel, make_series
 from tsar import Forecaster, load_model
 from tsar.errors import TsarError, TsarWarning
 from tsar.registry import find_model
-
-ROOT = Path(__file__).parent.parent.parent
-LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-NAMES = [str(level) for level in LEVELS]
-NUMBERS = ["predictions", *NAMES]
-HOURS = pd.date_range("2024-01-01", periods=240, freq="h")
-
-
-def make_series(item_id="a", stamps=HOURS, scale=1.0, seed=0):
-    """A noisy daily cycle."""
-    rng = np.random.default_rng(seed)
-    wave = 10 + np.sin(2 * np.pi * np.arange(len(stamps)) / 24) + 0.1 * rng.normal(size=len(stamps))
-    return pd.DataFrame({"item_id": item_id, "timestamp": stamps, "target": scale * wave})
-
-
-def make_panel():
-    parts = [make_series("b"), make_series("a", HOURS[30:190], 5.0, 1), make_series("c", HOURS[:40], 0.01, 2)]
-    return pd.concat(parts, ignore_index=True)
 
 
 def predict(df, **options):
     options = {"prediction_length": 12} | options
     return Forecaster(**options).fit(df).predict()
-
-
-def code_of(call, *args, **kwargs):
-    with pytest.raises(TsarError) as caught:
-        call(*args, **kwargs)
-    return caught.value.code
 
 
 @pytest.fixture(scope="module")
@@ -511,84 +485,6 @@ def test_a_path_or_a_decoder_is_a_model(panel, forecast):
     folder = find_model("tsar-tiny")
     for model in (folder, str(folder), load_model("tsar-tiny")):
         pd.testing.assert_frame_equal(predict(panel, model=model), forecast)
-
-
-IN_A_FRESH_PROCESS = """
-import sys, pandas as pd
-from tsar import Forecaster
-Forecaster.load(sys.argv[1]).predict().to_pickle(sys.argv[2])
-"""
-
-
-def test_saved_and_loaded_elsewhere_it_forecasts_the_same_bits(panel, tmp_path):
-    forecaster = Forecaster(prediction_length=70, quantile_levels=(0.9, 0.05)).fit(panel)
-    expected = forecaster.predict()
-    forecaster.save(tmp_path / "saved")
-    moved = (tmp_path / "saved").rename(tmp_path / "moved")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-W", "error", "-c", IN_A_FRESH_PROCESS, str(moved), str(tmp_path / "out.pkl")]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    pd.testing.assert_frame_equal(pd.read_pickle(tmp_path / "out.pkl"), expected, check_exact=True)
-
-
-def test_a_decoder_can_be_saved(panel, forecast, tmp_path):
-    Forecaster(model=load_model("tsar-tiny"), prediction_length=12).fit(panel).save(tmp_path / "saved")
-    pd.testing.assert_frame_equal(Forecaster.load(tmp_path / "saved").predict(), forecast, check_exact=True)
-
-
-def test_saved_unfitted_and_saved_twice(panel, tmp_path, forecast):
-    forecaster = Forecaster(prediction_length=12)
-    forecaster.save(tmp_path / "deep" / "saved")
-    loaded = Forecaster.load(tmp_path / "deep" / "saved")
-    assert code_of(loaded.predict) == "forecaster.not_fitted"
-    pd.testing.assert_frame_equal(loaded.predict(panel), forecast)
-    loaded.fit(panel).save(tmp_path / "deep" / "saved")  # over the folder that its own weights are read from
-    pd.testing.assert_frame_equal(Forecaster.load(tmp_path / "deep" / "saved").predict(), forecast)
-
-
-@pytest.mark.parametrize("kind", [pl.from_pandas, lambda frame: pa.Table.from_pandas(frame, preserve_index=False)])
-def test_saved_polars_and_arrow_answer_in_kind(panel, forecast, tmp_path, kind):
-    given = kind(panel)
-    Forecaster(prediction_length=12).fit(given).save(tmp_path / "saved")
-    result = Forecaster.load(tmp_path / "saved").predict()
-    assert type(result) is type(given)
-    np.testing.assert_array_equal(result.to_pandas()[NUMBERS], forecast[NUMBERS])
-
-
-@pytest.fixture(scope="module")
-def saved(panel, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("forecaster") / "saved"
-    Forecaster().fit(panel).save(folder)
-    return folder
-
-
-@pytest.mark.parametrize(
-    "name", ["options.json", "history.bin", "model/config.json", "model/model.safetensors", "manifest.json"]
-)
-@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
-def test_damaged_folders(saved, tmp_path, name, damage):
-    """Found at `load`, before any number comes out."""
-    for file in (path for path in saved.rglob("*") if path.is_file()):
-        copied = tmp_path / file.relative_to(saved)
-        copied.parent.mkdir(exist_ok=True)
-        copied.write_bytes(file.read_bytes())
-    path = tmp_path / name
-    content = path.read_bytes()
-    if damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(content[:-9] if damage == "cut" else content[:20] + b"\x00" + content[21:])
-    expected = {"gone": "release.missing_file"}.get(damage, "release.bad_hash")
-    if name == "manifest.json" and damage != "gone":
-        expected = "release.bad_manifest"
-    assert code_of(Forecaster.load, tmp_path) == expected
-
-
-def test_folders_that_are_no_forecaster(tmp_path):
-    assert code_of(Forecaster.load, tmp_path) == "release.missing_file"
-    assert code_of(Forecaster.load, tmp_path / "nowhere") == "release.missing_file"
-    assert code_of(Forecaster.load, find_model("tsar-tiny")) == "release.bad_manifest"
 
 
 def test_no_warnings_of_others(panel):

@@ -185,6 +185,67 @@ def test_nixtla_columns_and_utilsforecast_scores():
         model.forecast(past, AHEAD, level=[100])
 
 
+@pytest.mark.parametrize("kind", ["polars", "lazy", "pyarrow"])
+@pytest.mark.parametrize("stamps", ["dates", "text", "integers"])
+def test_nixtla_takes_and_gives_frames_of_any_library(tiny_release, kind, stamps):
+    import polars as pl
+
+    frame = long_frame(("unique_id", "ds", "y"), length=40).assign(
+        unique_id=lambda df: df["unique_id"].str[1:].astype(int)
+    )
+    if stamps == "integers":
+        frame["ds"] = frame.groupby("unique_id").cumcount()
+    elif stamps == "text":
+        frame["ds"] = frame["ds"].dt.strftime("%Y-%m-%d")
+    table = pl.from_pandas(frame)
+    if stamps == "dates":
+        table = table.with_columns(pl.col("ds").cast(pl.Date))
+    data = {"polars": table, "lazy": table.lazy(), "pyarrow": table.to_arrow()}[kind]
+    model = TsarNixtla(tiny_release)
+    for method in ("forecast", "cross_validation"):
+        theirs = getattr(model, method)(data, AHEAD, level=[80])
+        assert type(theirs) is type(table.to_arrow() if kind == "pyarrow" else table)
+        got = pl.from_arrow(theirs) if kind == "pyarrow" else theirs
+        assert got.schema["unique_id"] == pl.Int64
+        assert got.schema["ds"].is_temporal() if stamps == "text" else got.schema["ds"] == table.schema["ds"]
+        wanted = getattr(model, method)(frame, AHEAD, level=[80])
+        assert got.columns == list(wanted)
+        for name in wanted:
+            assert got[name].to_list() == pl.from_pandas(wanted[[name]])[name].cast(got.schema[name]).to_list()
+
+
+def test_nixtla_takes_covariates_of_any_library(tiny_release):
+    import polars as pl
+
+    frame = long_frame(("unique_id", "ds", "y"), length=120)
+    frame["promo"] = np.random.default_rng(1).integers(0, 2, len(frame))
+    past, future = split(frame.assign(y=frame["y"] + 5 * frame["promo"]), "unique_id")
+    future = future.drop(columns="y")
+    model = TsarNixtla(tiny_release)
+    wanted = model.forecast(past, AHEAD, X_df=future)
+    assert not np.allclose(wanted["tsar"], model.forecast(past.drop(columns="promo"), AHEAD)["tsar"])
+    for stamps in (pl.Datetime("us"), pl.Date):
+        tables = [pl.from_pandas(one).with_columns(pl.col("ds").cast(stamps)) for one in (past, future)]
+        got = model.forecast(tables[0], AHEAD, X_df=tables[1].lazy())
+        np.testing.assert_array_equal(got["tsar"], wanted["tsar"])
+    arrow = model.forecast(tables[0].to_arrow(), AHEAD, X_df=tables[1].to_arrow())
+    np.testing.assert_array_equal(arrow["tsar"], wanted["tsar"])
+
+
+def test_nixtla_names_what_is_wrong(tiny_release):
+    frame = long_frame(("unique_id", "ds", "y"), length=40)
+    model = TsarNixtla(tiny_release)
+    for method in (model.forecast, model.cross_validation):
+        with pytest.raises(OptionError, match=r"^h must be a whole number from 1, got 0") as caught:
+            method(frame, 0)
+        assert caught.value.code == "option.prediction_length"
+        with pytest.raises(FrameError, match="'y'"):
+            method(frame[["unique_id", "ds"]], AHEAD)
+    future = pd.DataFrame({"unique_id": ["s0"], "ds": frame["ds"].iloc[:1], "promo": 1.0})
+    with pytest.raises(FrameError, match="'promo'"):
+        model.forecast(frame, AHEAD, X_df=future)
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_hierarchicalforecast_reconciles_the_columns_of_nixtla(tiny_release):
     pytest.importorskip("hierarchicalforecast")

@@ -46,6 +46,28 @@ def test_tried_again_the_rows_are_identical(options):
     pd.testing.assert_frame_equal(forecast_partition(frame, options), forecast_partition(frame, options), rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("more", "is_pooled"),
+    [({}, False), ({"channel_adapter": "group"}, True), ({"past_covariates": ["promo"]}, True)],
+)
+def test_only_options_that_pool_items_make_the_partitioning_count(more, is_pooled, options):
+    """Item a comes eight days before item b, and promo eight days before each."""
+    rng = np.random.default_rng(0)
+    drive = rng.normal(size=216)
+    frame = pd.DataFrame(
+        {
+            "item_id": np.repeat(["a", "b"], 200),
+            "timestamp": np.tile(pd.date_range("2024-01-01", periods=200, freq="D"), 2),
+            "target": np.concatenate([drive[8:208], 5 + 2 * drive[:200]]),
+            "promo": np.concatenate([drive[16:], drive[8:208]]) + 0.3 * rng.normal(size=400),
+        }
+    )
+    whole = forecast_partition(frame, {**options, **more})["predictions"].to_numpy()
+    alone = [forecast_partition(frame[frame["item_id"] == name], {**options, **more}) for name in "ab"]
+    apart = np.abs(whole - pd.concat(alone)["predictions"].to_numpy()).max()
+    assert (apart > 1e-2) == is_pooled
+
+
 POISONS = {
     "frame.infinite_target": lambda part: part.assign(target=np.inf),
     "frame.duplicate_timestamp": lambda part: pd.concat([part, part.tail(1)]),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
+import tsar.decode.panel
 from tests.serving_client import as_columns, ask, make_table, read, running
 from tsar import Forecaster
 from tsar.errors import OptionError
@@ -198,6 +201,23 @@ def test_a_batch_that_fails_is_forecast_one_by_one(tiny_release):
 
     worker._quantiles = fails_together
     assert [answer.items[0].item_id for answer in worker.answer(requests, Limits())] == ["a", "a"]
+
+
+def test_too_little_memory_is_no_mistake_of_the_request(address, table, monkeypatch):
+    def does_not_fit(*_):
+        torch.empty(2**50)  # what torch raises where memory ends
+
+    monkeypatch.setattr(tsar.decode.panel, "decode", does_not_fit)
+    status, answer = ask(address, request_of(table))
+    assert (status, answer["error"]["code"]) == (503, "resource.memory")
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/health/ready"])
+def test_head_answers_as_get_does_without_a_body(address, path):
+    with urllib.request.urlopen(urllib.request.Request(address + path, method="HEAD"), timeout=60) as response:
+        assert response.status == 200
+        assert int(response.headers["Content-Length"]) > 0
+        assert response.read() == b""
 
 
 def test_health_metrics_and_description(address, table):

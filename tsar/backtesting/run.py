@@ -19,11 +19,12 @@ from tsar.backtesting.result import BacktestResult, Windows
 from tsar.errors import FrameError, OptionError, warn
 from tsar.forecast import validate_levels
 from tsar.frame import Panel, normalize_frame, quantile_column
-from tsar.frame.columns import read_columns, read_ids, read_stamps, read_table
+from tsar.frame.columns import collect, open_frame, read_columns, read_ids, read_stamps, read_table
 from tsar.freq import season_length
 from tsar.freq.grid import integers
 from tsar.metrics import seasonal_error
 from tsar.types import BoolArray, FloatArray, IntArray
+from tsar.validation import validate_count
 
 SHORTEST_HISTORY = 3
 
@@ -91,7 +92,8 @@ def backtest(
     for option, value, least in (
         ("windows", windows, 1), ("step", step, 1), ("gap", gap, 0), ("min_history", min_history, 1)
     ):  # fmt: skip
-        _validate_count(option, value, least, "option.invalid", optional=option == "step")
+        if value is not None or option != "step":
+            validate_count(option, value, least=least)
     panels = [
         normalize_frame(
             df,
@@ -176,8 +178,7 @@ class _Rows:
 
     @classmethod
     def read(cls, df: Any, names: _Names) -> _Rows:
-        native = nw.from_native(df)
-        frame = native.collect() if isinstance(native, nw.LazyFrame) else native
+        frame = collect(open_frame(df))
         target = names.targets[0]
         columns = read_columns(read_table(df, names.item, names.stamp, target), names.item, names.stamp, target)
         codes, _ = read_ids(columns)
@@ -274,7 +275,7 @@ def _horizon(forecaster: Any, panel: Panel, prediction_length: int | None) -> in
     wanted = getattr(forecaster, "prediction_length", None) if prediction_length is None else prediction_length
     if wanted is None:
         return max(_season(forecaster, panel), 1)
-    return _validate_count("prediction_length", wanted, 1, "option.prediction_length")
+    return validate_count("prediction_length", wanted, code="option.prediction_length")
 
 
 def _season(forecaster: Any, panel: Panel) -> int:
@@ -285,11 +286,3 @@ def _season(forecaster: Any, panel: Panel) -> int:
 def _levels(forecaster: Any, wanted: Sequence[float] | None) -> Sequence[float]:
     own: Sequence[float] = getattr(forecaster, "quantile_levels", (0.1, 0.5, 0.9))
     return own if wanted is None else wanted
-
-
-def _validate_count(name: str, value: Any, least: int, code: str, *, optional: bool = False) -> int:
-    if optional and value is None:
-        return 0
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise OptionError(f"{name} must be a whole number from {least}, got {value!r}.", code=code)
-    return int(value)

@@ -12,6 +12,7 @@ from tsar.baselines.base import DEFAULT_LEVELS, Baseline
 from tsar.errors import OptionError
 from tsar.refining.classical import fill_gaps
 from tsar.types import FloatArray
+from tsar.validation import validate_count
 
 STEEPNESS, POWER = 3.0, 3.0  # c1 and c2 of the paper
 ROUNDS = 60
@@ -148,9 +149,8 @@ class ARNet(Baseline):
 
     def _validate(self) -> None:
         super()._validate()
-        given = self.lags
-        if given is not None and (not isinstance(given, (int, np.integer)) or isinstance(given, bool) or given < 1):
-            raise OptionError(f"lags must be a whole number from 1, or None, got {given!r}.", code="option.invalid")
+        if self.lags is not None:
+            validate_count("lags", self.lags, instead=", or None")
         if not isinstance(self.sparsity, (int, float)) or not 0 < self.sparsity <= 1:
             raise OptionError(f"sparsity must be above 0 and at most 1, got {self.sparsity!r}.", code="option.invalid")
 

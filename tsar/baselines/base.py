@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from tsar.errors import OptionError
 from tsar.forecast import validate_levels
 from tsar.frame import Panel, make_forecast_frame, normalize_frame
 from tsar.freq import season_length
 from tsar.types import FloatArray
 from tsar.unfitted import NotFittedError
+from tsar.validation import validate_count
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 Self = TypeVar("Self", bound="Baseline")
@@ -115,9 +115,8 @@ class Baseline(BaseEstimator):  # type: ignore[misc]
 
     def _validate(self) -> None:
         """Raise for options that are not allowed."""
-        given = self.season_length
-        if given is not None and (not isinstance(given, (int, np.integer)) or isinstance(given, bool) or given < 1):
-            raise OptionError(f"season_length must be a whole number from 1, got {given!r}.", code="option.invalid")
+        if self.season_length is not None:
+            validate_count("season_length", self.season_length)
 
     def _season(self, panel: Panel) -> int:
         return season_length(panel.freq) if self.season_length is None else int(self.season_length)
@@ -126,11 +125,7 @@ class Baseline(BaseEstimator):  # type: ignore[misc]
         wanted = self.prediction_length if prediction_length is None else prediction_length
         if wanted is None:
             return max(self._season(panel), 1)
-        if not isinstance(wanted, (int, np.integer)) or isinstance(wanted, bool) or wanted < 1:
-            raise OptionError(
-                f"prediction_length must be a whole number from 1, got {wanted!r}.", code="option.prediction_length"
-            )
-        return int(wanted)
+        return validate_count("prediction_length", wanted, code="option.prediction_length")
 
     def _panel(self, df: Any) -> Panel:
         return normalize_frame(

@@ -17,6 +17,7 @@ from tsar.forecast import validate_levels
 from tsar.forecaster import DEFAULT_LEVELS
 from tsar.logging import get_logger
 from tsar.types import PathLike
+from tsar.validation import validate_count
 
 _LOG = get_logger(__name__)
 
@@ -117,8 +118,7 @@ def _validate(
     if isinstance(models, str) or not models:
         raise OptionError(f"models must be a list of at least one, got {models!r}.", code="option.invalid")
     for name, value in (("limit", 1 if limit is None else limit), ("jobs", jobs)):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-            raise OptionError(f"{name} must be a whole number from 1, got {value!r}.", code="option.invalid")
+        validate_count(name, value)
 
 
 def _with_relative(scores: pd.DataFrame, baseline: str) -> pd.DataFrame:

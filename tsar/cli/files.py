@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 INPUT_SUFFIXES = (*TABLE_SUFFIXES, ".tsv", ".txt")
-SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
+IN_PYTHON = "Save it as CSV: in Python, pandas.{reader}({name!r}).to_csv({csv!r}, index=False)"
+UNREAD: dict[str, tuple[str, str]] = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), ("a spreadsheet", "Save the sheet as CSV; any separator will do.")),
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip"), ("compressed", "Unpack it first.")),
+    **dict.fromkeys((".json", ".jsonl"), ("JSON", IN_PYTHON.replace("{reader}", "read_json"))),
+    ".feather": ("a feather file", IN_PYTHON.replace("{reader}", "read_feather")),
+}
+"""Tables that people have and tsar does not read, and what to do. A compressed one does not say how large it is."""
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 PAGE_SUFFIXES = (".html", ".htm")
 MAX_PLOTTED = 6
@@ -31,9 +38,10 @@ def validate_input(*paths: Path | None) -> None:
     for path in paths:
         if path is not None and not path.is_file():
             raise OptionError(f"There is no file {path}.", code="cli.bad_input")
-        if path is not None and path.suffix.lower() in SHEET_SUFFIXES:
-            text = f"{path} is a spreadsheet, which tsar does not read."
-            raise OptionError(text, code="cli.bad_input", hint="Save the sheet as CSV; any separator will do.")
+        if path is not None and path.suffix.lower() in UNREAD:
+            what, hint = UNREAD[path.suffix.lower()]
+            hint = hint.format(name=str(path), csv=str(path.with_suffix(".csv")))
+            raise OptionError(f"{path} is {what}, which tsar does not read.", code="cli.bad_input", hint=hint)
         _validate_suffix(path, INPUT_SUFFIXES)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsar.cli.files import validate_input
+from tsar.cli.files import INPUT_SUFFIXES, validate_input
 from tsar.cli.options import constraints_of, make_forecaster, refuse_given
 from tsar.errors import OptionError
 
@@ -147,7 +147,7 @@ def _validate_many(options: argparse.Namespace, sources: list[Path]) -> None:
         if path.suffix.lower() != PARQUET:
             text = f"{path} must end in {PARQUET}: several files, and those of --engine ray, are parquet."
             raise OptionError(text, code="cli.bad_input")
-    if options.output is None or options.output.suffix or options.output.is_file():
+    if options.output is None or options.output.suffix.lower() in INPUT_SUFFIXES or options.output.is_file():
         raise OptionError("Several files need --output FOLDER.", code="cli.bad_input", hint="for example --output out/")
     if options.workers is not None and (options.workers < 1 or options.engine != "ray"):
         raise OptionError("--workers N is for --engine ray, and at least 1.", code="cli.bad_input")

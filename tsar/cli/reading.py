@@ -31,6 +31,9 @@ PERIODS = {
 """Text that names a period by its number in the year; the period's first day is its stamp."""
 EPOCHS = {"s": "seconds", "ms": "milliseconds"}
 PLACEHOLDERS = ("-", "–", "—", ".", "..", ":", "?")
+INDEX = "Unnamed: 0"
+"""Name that pandas gives to a first column without one: the index of a table that pandas wrote."""
+_OFFSET = r"(?<=\d)(?:Z|[+-]\d{2}(?::?\d{2})?)$"
 _MONTH_AND_YEAR = r"(?:0?[1-9]|1[0-2])\.(?:19|20|21)\d{2}"
 _DAY_AS_NAME = r"\d{4}-\d{2}(?:-\d{2})?(?:[ T].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"
 _SIGNS = r"^([+-]?)[$€£¥]\s*|\s*[$€£¥%]$"
@@ -101,12 +104,12 @@ def _refuse_without_names(table: pd.DataFrame) -> None:
         raise OptionError(text, code="cli.bad_input", hint=hint)
 
 
-def read_ids_as_text(path: Path, id_column: str) -> pd.Series:
-    """Read one column again, as it is written."""
+def read_ids_as_text(path: Path, place: int) -> pd.Series:
+    """Read the column at a place again, as it is written."""
     import pandas as pd
 
     how, _ = _dialect(path)
-    ids: pd.Series = pd.read_csv(path, dtype=str, usecols=lambda name: name.strip() == id_column, **how).iloc[:, 0]
+    ids: pd.Series = pd.read_csv(path, dtype=str, usecols=[place], **how).iloc[:, 0]
     return ids
 
 
@@ -205,6 +208,7 @@ def is_text(column: pd.Series) -> bool:
 def dates_of(column: pd.Series, date_format: str | None = None) -> tuple[pd.Series, str] | None:
     """Return text such as ``31.12.2024`` as dates, and a note; None for ISO 8601 and for what is no date.
 
+    Where offsets from UTC change, as with the clocks, days are days and all else is in UTC.
     Quarters (``2024Q1``) and ISO weeks (``2024-W05``) are their first days. Numbers are dates where they can be
     nothing else: ``20241231``, ``202412``, seconds and milliseconds since 1970. Years that were read as decimal
     numbers, because one is missing or written so, are whole numbers again.
@@ -235,14 +239,40 @@ def dates_of(column: pd.Series, date_format: str | None = None) -> tuple[pd.Seri
     codes, texts = pd.factorize(column)
     distinct = pd.Series(texts).str.strip()
     if pd.to_datetime(distinct, format="ISO8601", errors="coerce", utc=True).notna().all():
-        return None
+        one_zone = _in_one_zone(distinct)
+        if one_zone is None:
+            return None
+        stamps, how = one_zone
+        return _spread(stamps, codes, column), f"{column.name!r} has several offsets from UTC, and is read as {how}"
     fitting = _periods(distinct) or _fitting(distinct)
     if not fitting:
         _refuse_unread(column, distinct)
         return None
     kept = _clearest(fitting, str(column.name))
-    read = pd.Series(fitting[kept].take(codes), index=column.index).where(codes >= 0)
-    return read, f"{column.name!r} is read as {kept}"
+    return _spread(fitting[kept], codes, column), f"{column.name!r} is read as {kept}"
+
+
+def _spread(stamps: pd.DatetimeIndex, codes: Any, column: pd.Series) -> pd.Series:
+    """Give each row of a column its stamp; missing where the code is negative."""
+    import pandas as pd
+
+    return pd.Series(stamps.take(codes), index=column.index).where(codes >= 0)
+
+
+def _in_one_zone(texts: pd.Series) -> tuple[pd.DatetimeIndex, str] | None:
+    """Return stamps of several offsets as days or in UTC, and which; None where one offset, or none, serves all."""
+    import pandas as pd
+
+    if not re.search(_OFFSET, texts.iloc[0]) or not texts.str.contains("[T ]").all():
+        return None
+    if not texts.str.contains(_OFFSET).all():
+        return None  # the frame's own error names the first of the others
+    in_utc = pd.DatetimeIndex(pd.to_datetime(texts, format="ISO8601", utc=True))
+    bare = texts.str.replace(_OFFSET, "", regex=True)
+    on_clocks = pd.DatetimeIndex(pd.to_datetime(bare, format="ISO8601", errors="coerce"))
+    if len((on_clocks - in_utc.tz_localize(None)).unique()) == 1:
+        return None
+    return (on_clocks, "days") if (on_clocks == on_clocks.normalize()).all() else (in_utc, "UTC")
 
 
 def _dates_of_integers(column: pd.Series) -> tuple[pd.Series, str] | None:

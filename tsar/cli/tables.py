@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsar.cli.files import read_parquet, refuse_unreadable
 from tsar.cli.guessing import guess_ids, guess_stamps, guess_target
-from tsar.cli.reading import dates_of, numbers_of, read_csv, read_ids_as_text
+from tsar.cli.reading import INDEX, dates_of, holds_dates, is_text, numbers_of, read_csv, read_ids_as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,11 @@ def read_further(path: Path, names: Any, date_format: str | None = None) -> pd.D
     """
     with refuse_unreadable(path):
         table, notes = _read(path, names.id_column or None)
+    if INDEX in table.columns:
+        is_date = holds_dates(table[INDEX])
+        name = names.timestamp_column if is_date else names.id_column
+        if name and name not in table.columns and (is_date or is_text(table[INDEX])):
+            _name_index(table, name, notes)
     table = _in_plain_form(table, names, date_format, notes)
     if not _is_wide(table, names):
         return table
@@ -104,15 +109,25 @@ def _find_columns(options: argparse.Namespace, table: pd.DataFrame, path: Path, 
         options.id_column, why = guess_ids(table, options.timestamp_column, [*targets, *covariates])
         told["ids"] = f"{options.id_column!r} ({why})" if options.id_column else f"none, one series ({why})"
         if options.id_column and path.suffix.lower() != ".parquet":
-            table[options.id_column] = read_ids_as_text(path, options.id_column)
+            table[options.id_column] = read_ids_as_text(path, list(table.columns).index(options.id_column))
     if "target" in missing:
         options.target, why = guess_target(table, [options.id_column, options.timestamp_column, *covariates])
         told["target"] = f"{_shown(options.target)} ({why})"
         options.target_is_wide = isinstance(options.target, list) and not options.id_column
     if options.target_is_wide:
         told["ids"] = "the names of these columns, each a series by itself"
+    for name in ("timestamp_column", "id_column"):
+        if name in missing and getattr(options, name) == INDEX:
+            _name_index(table, DEFAULT_NAMES[name], notes)
+            setattr(options, name, DEFAULT_NAMES[name])
     text = "; ".join(f"{what}: {how}" for what, how in told.items())
     notes.append(f"guessed {text}. To say it: {_as_options(options, missing)}")
+
+
+def _name_index(table: pd.DataFrame, name: str, notes: list[str]) -> None:
+    """Name the column that pandas wrote without a name."""
+    table.rename(columns={INDEX: name}, inplace=True)
+    notes.append(f"the first column has no name, and is called {name!r}")
 
 
 def _is_missing(options: argparse.Namespace, table: pd.DataFrame, name: str, default: str) -> bool:

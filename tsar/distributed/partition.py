@@ -31,8 +31,9 @@ _ABOUT_A_COLUMN = {"frame.bad_timestamp": "timestamp_column", "frame.non_numeric
 def forecast_partition(frame: pd.DataFrame, forecaster: Forecaster | Mapping[str, Any]) -> pd.DataFrame:
     """Forecast the items of a partition.
 
-    Pure: the same rows give the same forecast, on whichever process and however often they are tried. Without
-    covariates, what an item gets depends on its own rows only, beyond rounding.
+    Pure: the same rows give the same forecast, on whichever process and however often they are tried. What
+    an item gets depends on its own rows only, beyond rounding, unless the options look at several items together:
+    covariates, and a `channel_adapter` such as "group" or "pca". Then it depends on the others of its partition.
 
     Parameters
     ----------

@@ -24,6 +24,7 @@ from tsar.forecast import validate_levels
 from tsar.samples import item_generator
 from tsar.types import FloatArray, IntArray, PathLike
 from tsar.unfitted import NotFittedError
+from tsar.validation import validate_count
 
 REMOVAL_GAPS = 2.0  # cost of adding or removing an event in `predict_sequence`
 PROPOSALS = 4  # paths drawn for each that is kept
@@ -261,7 +262,7 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
             As `predict`.
         """
         wanted = self.num_samples if num_samples is None else num_samples
-        _require_whole("num_samples", wanted)
+        validate_count("num_samples", wanted)
         parts = []
         names = [self.id_column or "item_id", "sample", self.timestamp_column, self.type_column]
         for item_id, sequences, codes, times, limit in self._paths(df, horizon, num_events, start, wanted):
@@ -420,13 +421,13 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
         self._require_fitted()
         if (horizon is None) == (num_events is None):
             raise OptionError("Give either horizon or num_events.", code="option.invalid")
-        _require_whole("num_samples", num_samples)
+        validate_count("num_samples", num_samples)
         sequences = self.history_
         if df is not None:
             sequences = read_events(df, self.id_column, self.timestamp_column, self.type_column, self.history_)
         duration = 0.0 if horizon is None else read_duration(horizon, sequences.origin)
         if num_events is not None:
-            _require_whole("num_events", num_events)
+            validate_count("num_events", num_events)
         expected = max(num_events or 0, duration / float(self.model_.mean_gap))
         if expected > MOST_EVENTS:
             text = f"The horizon holds about {expected:,.0f} events an item; at most {MOST_EVENTS:,} are drawn."
@@ -479,7 +480,7 @@ class EventForecaster(BaseEstimator):  # type: ignore[misc]
 
     def _validate_options(self) -> None:
         for name in SIZES:
-            _require_whole(name, getattr(self, name))
+            validate_count(name, getattr(self, name))
         if self.context_length < 4:
             raise OptionError(f"context_length must be 4 or more, got {self.context_length}.", code="option.invalid")
         if self.rerank not in (None, "energy"):
@@ -509,8 +510,3 @@ def _silence(stamp: Any, sequences: EventSequences, item: int) -> float:
         text = f"{stamp!r} is before the last event of item {sequences.item_ids[item]!r}."
         raise OptionError(text, code="option.invalid", hint="Leave later events out, or move start or end.")
     return silence
-
-
-def _require_whole(name: str, value: Any) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise OptionError(f"{name} must be a whole number from 1, got {value!r}.", code="option.invalid")

@@ -164,7 +164,7 @@ def validate_columns(names: Sequence[str]) -> None:
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     if twice:
         raise OptionError(
-            f"the answer would have two columns named {twice[0]!r}",
+            f"the result would have two columns named {twice[0]!r}",
             code="option.invalid",
             hint="rename the id, timestamp or target column",
         )
@@ -208,7 +208,15 @@ def _to_pyarrow(frame: pd.DataFrame, id_column: str, source: Source, items: IntA
 
 
 def make_item_frame(panel: Panel, columns: Mapping[str, Any], *, id_column: str | None = "item_id") -> Any:
-    """Make a frame of one row per item, of the kind that came in: the id, then `columns`, each (I,)."""
+    """Make a frame of one row per item, of the kind that came in: the id, then `columns`, each (I,).
+
+    Raises
+    ------
+    OptionError
+        ``option.invalid`` if a column has the name of the ids.
+    """
+    name = "item_id" if id_column is None else id_column
+    validate_columns([name, *columns])
     frame = pd.DataFrame(dict(columns))
     source = replace(panel.source, stamp_dtype=None)
-    return to_kind(frame, "item_id" if id_column is None else id_column, source, np.arange(panel.num_items))
+    return to_kind(frame, name, source, np.arange(panel.num_items))

@@ -88,8 +88,28 @@ def read_table(df: Any, id_column: str | None, timestamp_column: str, *others: s
     FrameError
         ``frame.not_a_frame``, ``frame.duplicate_column``, ``frame.missing_column``, ``frame.empty``.
     """
+    frame = open_frame(df)
+    wanted = list(dict.fromkeys(name for name in (id_column, timestamp_column, *others) if name is not None))
+    present = frame.collect_schema().names()
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise missing_columns(df, present, missing)
+    table = collect(frame.select(wanted))
+    if not len(table):
+        raise FrameError("the frame has no rows", code="frame.empty", hint="pass at least one row per item")
+    return table
+
+
+def open_frame(df: Any) -> nw.DataFrame[Any] | nw.LazyFrame[Any]:
+    """Return a frame of any supported library as one of narwhals.
+
+    Raises
+    ------
+    FrameError
+        ``frame.not_a_frame``, ``frame.duplicate_column``.
+    """
     try:
-        frame = nw.from_native(df)
+        frame: nw.DataFrame[Any] | nw.LazyFrame[Any] = nw.from_native(df)
     except TypeError as error:
         raise _not_a_frame(df) from error
     except nw.exceptions.DuplicateError as error:
@@ -100,16 +120,12 @@ def read_table(df: Any, id_column: str | None, timestamp_column: str, *others: s
         ) from error
     if frame.implementation.value not in _KINDS:
         raise _not_a_frame(df)
-    wanted = list(dict.fromkeys(name for name in (id_column, timestamp_column, *others) if name is not None))
-    present = frame.collect_schema().names()
-    missing = [name for name in wanted if name not in present]
-    if missing:
-        raise missing_columns(df, present, missing)
-    selected = frame.select(wanted)
-    table = selected.collect() if isinstance(selected, nw.LazyFrame) else selected
-    if not len(table):
-        raise FrameError("the frame has no rows", code="frame.empty", hint="pass at least one row per item")
-    return table
+    return frame
+
+
+def collect(frame: nw.DataFrame[Any] | nw.LazyFrame[Any]) -> nw.DataFrame[Any]:
+    """Return the rows of a lazy frame; any other as it is."""
+    return frame.collect() if isinstance(frame, nw.LazyFrame) else frame
 
 
 def _not_a_frame(df: object) -> FrameError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import narwhals as nw
 import pandas as pd
 
 from tsar.errors import FrameError
+from tsar.frame.columns import collect, open_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +42,7 @@ def rows_of(
     frame: Any, item_id: Any, id_column: str, timestamp_column: str, like: pd.Series | None = None
 ) -> pd.DataFrame:
     """Return the rows of one item (the first if None) as pandas, in order of time, stamps in the type of `like`."""
-    native = nw.from_native(frame)
-    table: pd.DataFrame = (native.collect() if isinstance(native, nw.LazyFrame) else native).to_pandas()
+    table: pd.DataFrame = collect(open_frame(frame)).to_pandas()
     if id_column in table.columns:
         item_id = table[id_column].iloc[0] if item_id is None and len(table) else item_id
         table = table[table[id_column].isin([item_id])]

@@ -15,7 +15,7 @@ from tsar.backtesting.result import item_errors
 from tsar.diagnosis import Diagnosis, diagnose_panel
 from tsar.errors import FrameError
 from tsar.frame import Panel, normalize_frame, quantile_column
-from tsar.frame.columns import read_columns, read_ids, read_table
+from tsar.frame.columns import collect, open_frame, read_columns, read_ids, read_table
 from tsar.ranking import BASELINE, Leaderboard, leaderboard
 from tsar.tasks.anomaly import detect_anomalies
 from tsar.types import FloatArray, IntArray
@@ -149,8 +149,7 @@ def _rows_of(df: Any, columns: dict[str, Any], items: IntArray) -> Any:
     """Rows of some items, in the order and kind of the table."""
     names = (columns["id_column"], columns["timestamp_column"], columns["target"])
     codes, _ = read_ids(read_columns(read_table(df, *names), *names))
-    native = nw.from_native(df)
-    frame = native.collect() if isinstance(native, nw.LazyFrame) else native
+    frame = collect(open_frame(df))
     return frame[np.flatnonzero(np.isin(codes, items))].to_native()
 
 

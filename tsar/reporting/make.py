@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tsar import __version__
-from tsar.errors import OptionError, TsarWarning, warn
+from tsar.errors import TsarWarning, warn
 from tsar.forecaster import Forecaster
 from tsar.reporting.gather import choose_items, gather
 from tsar.reporting.page import make_page, several
@@ -28,6 +28,7 @@ from tsar.reporting.sections import (
     made_section,
 )
 from tsar.storage import write_atomically
+from tsar.validation import validate_count
 
 AGAINST = ("seasonal-naive", "drift", "theta")
 
@@ -85,8 +86,7 @@ def report(
     Warnings of tsar stand on the page, and are given once each as well.
     """
     for name, value in (("items", items), ("backtest_items", backtest_items)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise OptionError(f"{name} must be a whole number from 1, got {value!r}.", code="option.invalid")
+        validate_count(name, value)
     forecaster = Forecaster() if forecaster is None else forecaster
     began = time.perf_counter()
     with _collected_warnings() as notes:

@@ -30,6 +30,7 @@ STATUS = {
     "frame.too_many_gaps": 413,
     "serve.busy": 429,
     "serve.closing": 503,
+    "resource.memory": 503,
     "serve.failed": 500,
 }
 """HTTP status of a code; all others are 422."""
@@ -45,7 +46,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorAnswer, "description": "The request or its data cannot be used"},
     429: {"model": ErrorAnswer, "description": "Too many requests are waiting"},
     500: {"model": ErrorAnswer, "description": "A mistake of the server"},
-    503: {"model": ErrorAnswer, "description": "The server is shutting down"},
+    503: {"model": ErrorAnswer, "description": "The server is shutting down, or has too little memory"},
 }
 FIRST_MISTAKES = 3
 LONGEST_PLACE = 200  # letters: a place has keys of the body in it
@@ -112,10 +113,12 @@ def _add_state(app: FastAPI, batcher: Batcher, metrics: Metrics, name: str, star
             waiting=batcher.num_waiting, uptime_seconds=time.monotonic() - started,
         )  # fmt: skip
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", summary="Whether the process lives")
     async def health() -> Health:
         return state()
 
+    @app.head("/health/ready", include_in_schema=False)
     @app.get("/health/ready", responses={503: {"model": Health}}, summary="Whether it takes requests")
     async def ready(response: Response) -> Health:
         now = state()
@@ -126,6 +129,7 @@ def _add_state(app: FastAPI, batcher: Batcher, metrics: Metrics, name: str, star
     async def read_metrics() -> PlainTextResponse:
         return PlainTextResponse(metrics.to_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @app.head("/", include_in_schema=False)
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
         headers = {"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff"}

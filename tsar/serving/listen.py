@@ -23,7 +23,13 @@ def listen(app: FastAPI, bound: socket.socket, *, drain_seconds: float, log_leve
         app, log_level=log_level, access_log=False, server_header=False, ws="none",
         timeout_graceful_shutdown=math.ceil(drain_seconds),
     )  # fmt: skip
+    logging.getLogger("uvicorn.error").addFilter(_is_no_upgrade)
     _Server(config).run(sockets=[bound])
+
+
+def _is_no_upgrade(record: logging.LogRecord) -> bool:
+    """Leave out what uvicorn says of a client that asks for a web socket: to install a library that is not wanted."""
+    return not str(record.msg).startswith(("Unsupported upgrade request", "No supported WebSocket library"))
 
 
 class _Server(uvicorn.Server):

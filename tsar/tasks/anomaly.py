@@ -21,6 +21,7 @@ from tsar.frame.assemble import validate_columns
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
 from tsar.types import BoolArray, FloatArray, IntArray
+from tsar.validation import validate_count
 
 FALSE_ALARMS = 1e-3
 LEAST_SCORE = 4.0
@@ -252,6 +253,8 @@ def _running_deviation(values: FloatArray, offsets: IntArray) -> FloatArray:
 def _validate(
     contamination: float | None, threshold: float | None, smooth: int, merge: int, levels: Sequence[float]
 ) -> None:
+    for name, value in (("smooth", smooth), ("merge", merge)):
+        validate_count(name, value)
     problem = None
     if contamination is not None and not (_is_number(contamination) and 0 < contamination < 0.5):
         problem = f"contamination must be between 0 and 0.5, got {contamination!r}"
@@ -261,9 +264,6 @@ def _validate(
         problem = "contamination and threshold cannot both be given"
     elif len(levels) != 2:
         problem = f"quantile_levels must be two levels, got {levels!r}"
-    for name, value in (("smooth", smooth), ("merge", merge)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            problem = f"{name} must be a whole number from 1, got {value!r}"
     if problem:
         raise OptionError(problem + ".", code="option.invalid")
 

@@ -24,6 +24,7 @@ from tsar.model.decoder import Decoder
 from tsar.tasks.embed import pooled_states
 from tsar.tasks.views import as_series, differences, resample, standardize, statistics_of
 from tsar.types import FloatArray
+from tsar.validation import validate_count
 
 POOLING = "mean_std"
 SHARE_OF_STATISTICS = 0.3
@@ -89,9 +90,7 @@ class _SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         """Embeddings (n, K) and interval statistics (n, S), the channels of an item side by side."""
         decoder = load_model(self.model, resolve_device(self.device))
         longest = decoder.config.context_length // 2
-        if not isinstance(self.length, (int, np.integer)) or isinstance(self.length, bool) or self.length < 1:
-            raise OptionError(f"length must be a whole number from 1, got {self.length!r}.", code="option.invalid")
-        length = min(int(self.length), longest)
+        length = min(validate_count("length", self.length), longest)
         flat = [channel for item in series for channel in item]
         views = (flat, [differences(one) for one in flat])
         layers = range(decoder.config.num_layers + 1)

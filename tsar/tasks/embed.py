@@ -7,7 +7,6 @@ seen the whole series ("echo embeddings", Springer et al., 2024, there for langu
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tsar.errors import OptionError, TsarWarning
+from tsar.errors import OptionError, warn
 from tsar.frame import make_item_frame, normalize_frame
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
@@ -80,7 +79,8 @@ def embed(
     Raises
     ------
     OptionError
-        ``option.invalid`` for an unknown pooling or layer, or arrays of another shape.
+        ``option.invalid`` for an unknown pooling or layer, arrays of another shape, or an id column with the name of
+        one of the answer's.
     FrameError, FrequencyError
         For a frame that cannot be read.
 
@@ -118,7 +118,7 @@ def embed(
         vectors = np.concatenate([vectors, statistics_of(flat)], axis=1)
     vectors[unseen] = np.nan
     if unseen.any():
-        warnings.warn(f"{unseen.sum()} series have no observed value: their vectors are missing", TsarWarning, 2)
+        warn(f"{unseen.sum()} series have no observed value: their vectors are missing")
     if panel is None:
         return vectors.reshape(len(series), -1)
     return make_item_frame(panel, {f"e{k}": vectors[:, k] for k in range(vectors.shape[1])}, id_column=id_column)

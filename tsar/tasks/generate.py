@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
@@ -22,12 +21,13 @@ from tsar.decode.rollout import Draw, sample_continuations
 from tsar.errors import FrameError, OptionError
 from tsar.forecast import Forecast
 from tsar.frame import Panel, make_fresh_panel, make_panel_frame, normalize_frame
-from tsar.frame.columns import ONE_SERIES, read_table
+from tsar.frame.columns import ONE_SERIES, collect, open_frame, read_table
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
 from tsar.samples import Dependence, item_generator
 from tsar.tasks.views import standardize
 from tsar.types import FloatArray, IntArray
+from tsar.validation import validate_count
 
 LONGEST_START = 512
 SHARE_OF_MEMBER = 0.75  # of a short member that a start takes: the place is random still
@@ -385,8 +385,7 @@ def _is_whole(member: FloatArray) -> bool:
 def _of_class(df: Any, label: Any, label_column: str, id_column: str | None) -> Any:
     """Rows of the items of a class."""
     read_table(df, id_column, label_column)
-    native = nw.from_native(df)
-    frame = native.collect() if isinstance(native, nw.LazyFrame) else native
+    frame = collect(open_frame(df))
     wanted = np.array([bool(value == label) for value in frame[label_column].to_list()])
     if not wanted.any():
         present = sorted({str(value) for value in frame[label_column].to_list()})[:LABELS_SHOWN]
@@ -409,9 +408,8 @@ def _validate(
     for name, value, least in (
         ("n", n, 1), ("length", length, 1), ("start_length", start_length, 0), ("num_examples", num_examples, 0),
     ):  # fmt: skip
-        is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
-        if not is_whole and not (value is None and least == 0):
-            raise OptionError(f"{name} must be a whole number from {least}, got {value!r}.", code="option.invalid")
+        if value is not None or least > 0:
+            validate_count(name, value, least=least)
     if (label is None) != (label_column is None):
         raise OptionError("label and label_column go together.", code="option.invalid")
     if like is None and (label is not None or start_length == 0 or num_examples):

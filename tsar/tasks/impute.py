@@ -233,5 +233,4 @@ def blend(left: FloatArray, right: FloatArray, missing: BoolArray, gaps: Gaps) -
 
 def _warn_of_what_is_left(left: BoolArray) -> None:
     if left.any():
-        text = f"{int(left.sum())} missing values have no observed value within the context and stay missing"
-        warn(text)
+        warn(f"{int(left.sum())} missing values have no observed value within the context and stay missing")

@@ -21,6 +21,7 @@ from tsar.model.decoder import Decoder
 from tsar.storage import read_folder, validate_destination, write_folder
 from tsar.types import FloatArray
 from tsar.unfitted import NotFittedError
+from tsar.validation import validate_count
 
 DEFAULT_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MODEL_FOLDER = "model"
@@ -296,10 +297,7 @@ class StreamingForecaster:
         wanted = self.prediction_length if prediction_length is None else prediction_length
         if wanted is None:
             return max(season_length(self.panel_.freq), 1) if self.panel_.freq is not None else 1
-        if not isinstance(wanted, (int, np.integer)) or isinstance(wanted, bool) or wanted < 1:
-            text = f"prediction_length must be a whole number from 1, got {wanted!r}."
-            raise OptionError(text, code="option.prediction_length")
-        return int(wanted)
+        return validate_count("prediction_length", wanted, code="option.prediction_length")
 
     def _require_start(self) -> None:
         if not hasattr(self, "streams_"):
