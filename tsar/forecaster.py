@@ -505,10 +505,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _learn_covariates(self, panel: Panel, covariates: Covariates, inference: Inference) -> CovariateEffect:
         effect = learn_effect(
-            inference.decode, panel.values, panel.offsets, covariates, self.gap + self._horizon(panel, None),
+            inference.recalled(), panel.values, panel.offsets, covariates, self.gap + self._horizon(panel, None),
             levels=inference.levels, context_length=max(inference.context_lengths),
             season_length=season_length(panel.freq), method=self.covariate_method, seed=self.random_state or 0,
-            forecast=inference.decode_followed,
+            forecast=inference.recalled(followed=True),
         )  # fmt: skip
         if effect.dropped:
             named = ", ".join(map(repr, effect.dropped))
