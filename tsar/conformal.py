@@ -220,8 +220,9 @@ def conformal_quantile(residuals: FloatArray, level: float) -> float:
 def calibrate_forecaster(forecaster: Any, df: Any, method: str) -> Calibration:
     """Backtest an uncalibrated copy of a forecaster on the ends of `df`, its history, and learn the corrections.
 
-    Windows do not overlap, the more of them the fewer items there are. A forecaster that learns in `fit` does so once,
-    before the first of them.
+    Windows do not overlap, the more of them the fewer items there are. A forecaster that trains in `fit` does so once,
+    before the first of them. The effect of covariates is learned at each, from what is known there: before the first
+    there may be next to nothing to learn it from.
 
     Raises
     ------

@@ -112,7 +112,9 @@ CODES: Mapping[str, str] = MappingProxyType(
 """Every error code and, in one line, what it means."""
 
 _ITEMS_SHOWN = 3
-_IS_QUIET = ContextVar("_IS_QUIET", default=False)
+_INSIDE = ("tsar", "contextlib")  # the latter calls what `once` decorates
+_COLLECTED: ContextVar[list[str] | None] = ContextVar("_COLLECTED", default=None)
+_GIVEN: ContextVar[set[str] | None] = ContextVar("_GIVEN", default=None)
 
 
 class TsarError(Exception):
@@ -229,22 +231,55 @@ class TsarWarning(UserWarning):
 
 def warn(text: str) -> None:
     """Warn with a `TsarWarning` that points to the line outside tsar by which it came about, however deep it arose."""
-    if _IS_QUIET.get():
+    collected, given = _COLLECTED.get(), _GIVEN.get()
+    if collected is not None:
+        collected.append(text)
         return
+    if given is not None:
+        if kind_of(text) in given:
+            return
+        given.add(kind_of(text))
     frame, depth = sys._getframe(1), 2
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "tsar":
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] in _INSIDE:
         frame, depth = frame.f_back, depth + 1
     warnings.warn(text, TsarWarning, stacklevel=depth)
 
 
 @contextmanager
+def collect() -> Iterator[list[str]]:
+    """Gather the texts of `TsarWarning`s meanwhile, in this thread, in the place of giving them.
+
+    `warnings.catch_warnings` would change what all threads do with warnings, and catch theirs.
+    """
+    texts: list[str] = []
+    token = _COLLECTED.set(texts)
+    try:
+        yield texts
+    finally:
+        _COLLECTED.reset(token)
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
-    """Give no `TsarWarning` meanwhile, in this thread; `warnings.catch_warnings` would change those of all threads."""
-    token = _IS_QUIET.set(True)
+    """Give no `TsarWarning` meanwhile, in this thread."""
+    with collect():
+        yield
+
+
+def kind_of(text: str) -> str:
+    """What a warning is about: its text up to the colon, without numbers."""
+    return "".join(letter for letter in text.split(":")[0] if not letter.isdigit())
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """Give each kind of `TsarWarning` but once meanwhile, in this thread."""
+    outer = _GIVEN.get()
+    token = _GIVEN.set(set() if outer is None else outer)
     try:
         yield
     finally:
-        _IS_QUIET.reset(token)
+        _GIVEN.reset(token)
 
 
 def _rebuild(kind: type[TsarError], message: str, state: dict[str, Any]) -> TsarError:

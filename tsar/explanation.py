@@ -232,7 +232,7 @@ def _leave_out(
         read = replace(covariates, values=told)
         return apply_effect(effect, quantiles, decode, panel.values, panel.offsets, read, ahead)
 
-    columns = np.array([name.split("=")[0] for name in covariates.names])
+    columns = np.array(covariates.columns)
     names = list(dict.fromkeys(columns.tolist()))
     full = moved(columns != "")
     used = {name: bool(effect.kept[columns == name].any()) for name in names}

@@ -365,6 +365,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         OptionError
             ``option.invalid`` if `num_samples` is not a whole number from 1; and the errors of `predict`.
         """
+        validate_count("num_samples", num_samples)
         panel, forecast = self._distribution(df, prediction_length, future_df, constraints)
         paths = forecast.sample(num_samples, item_ids=list(panel.item_ids), random_state=self.random_state)
         return make_sample_frame(
@@ -452,13 +453,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     ) -> tuple[Panel, Forecast]:  # fmt: skip
         """Frame -> windows -> tokens -> model -> distribution."""
         validate_options(self)
+        for name, count in (("neighbours", neighbours), ("adapt_steps", adapt_steps)):
+            validate_count(name, count, least=0)
         inference = self._inference()
         panel = self._fitted_panel() if df is None else self._panel(df)  # frame -> series
         horizon = self.gap + self._horizon(panel, prediction_length)
         future = self._future(panel, future_df, horizon)
         shown = None if examples is None else self._panel(examples)
-        steps = validate_count("adapt_steps", adapt_steps, least=0)
-        adapted = adapt_inference(inference.at(panel.freq), panel, horizon, steps, self.random_state)
+        adapted = adapt_inference(inference.at(panel.freq), panel, horizon, int(adapt_steps), self.random_state)
         quantiles = forecast_channels(  # -> windows -> tokens -> model -> distribution
             adapted, panel, horizon, self._num_targets(), self.channel_adapter, examples=shown, neighbours=neighbours,
             adapter=getattr(self, "channel_adapter_", None), seed=self.random_state or 0,
@@ -511,10 +513,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
 
     def _learn_covariates(self, panel: Panel, covariates: Covariates, inference: Inference) -> CovariateEffect:
         effect = learn_effect(
-            inference.decode, panel.values, panel.offsets, covariates, self.gap + self._horizon(panel, None),
+            inference.recalled(), panel.values, panel.offsets, covariates, self.gap + self._horizon(panel, None),
             levels=inference.levels, context_length=max(inference.context_lengths),
             season_length=season_length(panel.freq), method=self.covariate_method, seed=self.random_state or 0,
-            forecast=inference.decode_followed,
+            forecast=inference.recalled(followed=True),
         )  # fmt: skip
         if effect.dropped:
             named = ", ".join(map(repr, effect.dropped))

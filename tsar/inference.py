@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from tsar.decode.kept import recall
 from tsar.decode.panel import decode_panel
 from tsar.frame import Panel
 from tsar.freq import season_length
@@ -17,7 +18,7 @@ from tsar.refining.context import follow_neighbours
 from tsar.refining.ensemble import join_classical
 from tsar.refining.history import coarse_rate, downsample, follow_coarse
 from tsar.refining.seasonal import follow_period
-from tsar.types import FloatArray, IntArray
+from tsar.types import Decode, FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +101,11 @@ class Inference:
     def decode_followed(self, values: FloatArray, offsets: IntArray, prediction_length: int) -> FloatArray:
         """Forecast (I, F, Q) as `decode` does, with periods that the model misses: what backtests should look at."""
         return self._follow_period(values, offsets, self.decode(values, offsets, prediction_length))
+
+    def recalled(self, *, followed: bool = False) -> Decode:
+        """Return `decode`, or `decode_followed`, which within `keep_forecasts` forecasts nothing twice."""
+        options = (self.model, self.context_lengths, self.symmetrize, followed and self.follow_period)
+        return recall(self.decode_followed if followed else self.decode, options)
 
     def reach(self, freq: str | None) -> int:
         """Points of history that a forecast depends on, with the coarse view."""

@@ -96,6 +96,23 @@ def test_useless_covariates_are_dropped_and_useful_ones_kept(halves: tuple[pd.Da
     assert effect.importance[1] > 0.3 > 0.02 > np.nanmax(effect.importance[[0, 2]])
 
 
+def test_columns_with_an_equals_sign_are_columns_of_their_own(halves: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    """Indicators of one column go together, though; parts of the calendar, too."""
+    rng = np.random.default_rng(2)
+    past = halves[0].rename(columns={"driver": "a=b"}).assign(**{"a=c": rng.normal(size=len(halves[0]))})
+    past["a"] = rng.choice(["x", "y=z"], size=len(past))
+    names = ["a=b", "a=c", "a"]
+    with pytest.warns(TsarWarning, match="not used: 'a=c'"):
+        fitted = make_forecaster(future_covariates=names, covariate_method="ridge", calendar=True).fit(past)
+    effect = fitted.covariate_effect_
+    assert effect.names[:4] == ("a=b", "a=c", "a=x", "a=y=z")
+    assert effect.columns[:4] == ("a=b", "a=c", "a", "a")
+    assert effect.columns[4:11] == ("calendar:weekday",) * 7
+    assert effect.kept[:2].tolist() == [True, False]
+    assert "a=c" in effect.dropped
+    assert "a=b" not in effect.dropped
+
+
 def test_a_leading_past_covariate_is_found_and_used() -> None:
     frame = make_frame()
     frame["signal"] = frame.groupby("item_id")["driver"].shift(-5).fillna(0.0)  # what drives comes five days later

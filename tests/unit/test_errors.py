@@ -7,6 +7,7 @@ import pickle
 import re
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,34 @@ def test_quiet_is_of_one_thread_and_leaves_the_filters_of_the_process_alone():
     assert warnings.filters == filters
 
 
+def test_threads_collect_their_own_warnings():
+    filters, together = list(warnings.filters), threading.Barrier(4)
+
+    def gather(number: int) -> list[str]:
+        with errors.collect() as texts:
+            for place in range(20):
+                together.wait()
+                errors.warn(f"{place} of {number}")
+        return texts
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(gather, range(4)))
+    assert found == [[f"{place} of {number}" for place in range(20)] for number in range(4)]
+    assert warnings.filters == filters
+
+
+def test_a_kind_of_warning_is_given_once():
+    with pytest.warns(TsarWarning) as caught, errors.once():
+        for text in ("3 rows: a", "4 rows: b", "3 items: a"):
+            errors.warn(text)
+        with errors.once():
+            errors.warn("5 rows: c")
+        with errors.quiet():
+            errors.warn("unheard")
+        errors.warn("unheard")
+    assert [str(warning.message) for warning in caught] == ["3 rows: a", "3 items: a", "unheard"]
+
+
 def test_warnings_point_to_the_line_of_the_caller():
     target = np.sin(np.arange(100.0)) + np.arange(100) % 3
     days = pd.date_range("2024-01-01", periods=100)
@@ -164,3 +193,4 @@ def test_warnings_point_to_the_line_of_the_caller():
         with pytest.warns(TsarWarning) as caught:
             call(df.drop(index=[50, 51]))
         assert {warning.filename for warning in caught} == {__file__}
+        assert sum("missing rows inserted" in str(warning.message) for warning in caught) == 1

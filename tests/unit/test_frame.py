@@ -296,6 +296,10 @@ def test_names_that_the_forecast_takes_are_refused(name):
     [
         two_items(),
         two_items().astype({"item_id": "category"}),
+        two_items().astype({"item_id": "string[python]"}),
+        two_items().astype({"item_id": "string[pyarrow]"}),
+        two_items().astype({"item_id": pd.ArrowDtype(pa.string())}),
+        two_items().astype({"item_id": pd.ArrowDtype(pa.large_string())}),
         two_items().assign(item_id=7, timestamp=np.arange(10, dtype="int16")),
         make_frame(HOURS.tz_localize("Europe/Berlin").as_unit("s")),
         make_frame([f"{stamp:%Y-%m-%dT%H:%M}+03:30" for stamp in HOURS]),
@@ -317,6 +321,7 @@ def test_bytes_give_the_panel_back(frame):
     assert type(result) is type(expected)
     if isinstance(expected, pd.DataFrame):
         pd.testing.assert_frame_equal(result, expected)
+        assert result["item_id"].dtype == expected["item_id"].dtype
     else:
         assert result.equals(expected)
 

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from tsar import Forecaster, aggregate_samples, backtest
 from tsar.baselines import Drift
 from tsar.conformal import fit_calibration
-from tsar.errors import TsarError
+from tsar.errors import OptionError, TsarError
 from tsar.forecast import Forecast
 from tsar.metrics import energy_score
 from tsar.samples import Dependence, autoregressive, item_generator, nearest_correlation, sum_paths
@@ -173,3 +173,13 @@ def test_aggregates_are_checked(forecaster):
         aggregate_samples(samples["predictions"].tolist(), 2)
     with pytest.raises(TsarError, match="not whole"):
         aggregate_samples(samples.assign(sample=samples["sample"] % 2), 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("sample", {"num_samples": 0}), ("predict", {"neighbours": -1}), ("predict_quantiles", {"adapt_steps": 1.5})],
+)
+def test_numbers_are_checked_before_anything_is_read(method, option):
+    forecaster = Forecaster(model="a model that is not there", target=["a", "b"], channel_adapter="pca")
+    with pytest.raises(OptionError, match=next(iter(option))):
+        getattr(forecaster, method)("no frame", **option)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -218,6 +219,20 @@ def test_head_answers_as_get_does_without_a_body(address, path):
         assert response.status == 200
         assert int(response.headers["Content-Length"]) > 0
         assert response.read() == b""
+
+
+def test_workers_in_many_threads_tell_each_request_its_own_notes(tiny_release):
+    before = list(warnings.filters)
+    requests = []
+    for gap in range(8):
+        table = make_table(["a"], seed=gap)
+        requests.append(ForecastRequest.model_validate(request_of(table.drop(index=range(10, 10 + gap)))))
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda request: Worker(tiny_release).answer([request], Limits())[0], 5 * requests))
+    for place, answer in enumerate(answers):
+        gap = place % 8
+        assert [note.split(",")[0] for note in answer.warnings] == [f"missing rows inserted: {gap}"] * bool(gap)
+    assert warnings.filters == before
 
 
 def test_health_metrics_and_description(address, table):

@@ -1,5 +1,8 @@
 """StreamingForecaster: the batch answer after every value, at a cost that does not grow, and back from disk."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,6 +81,20 @@ def test_frames_numbers_and_mappings_arrive_as_a_fitted_forecaster_sees_them():
     expected = Forecaster(prediction_length=12, quantile_levels=[0.05, 0.5]).fit(whole).predict()
     pd.testing.assert_frame_equal(stream.predict(), expected, rtol=1e-4)
     pd.testing.assert_frame_equal(stream.predict(), stream.predict())
+
+
+def test_updates_in_many_threads_leave_warnings_as_they_are(decoder):
+    before = list(warnings.filters)
+
+    def follow(seed):
+        stream = StreamingForecaster(decoder).start(frame_of(noise(40)))
+        for place in range(40, 80):
+            stream.update(frame_of([float(seed)], "a", place))
+        return len(stream.streams_[0].held)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(follow, range(8))) == [80] * 8
+    assert warnings.filters == before
 
 
 def test_skipped_periods_are_missing_values(decoder):

@@ -3,6 +3,8 @@
 No leakage by construction: a forecaster is handed a table of the rows up to the cutoff, and one table per cutoff, so
 that not even another item's later rows are in it (``tests/unit/test_backtest.py`` poisons the future). Known future
 covariates are the exception that the user names.
+
+Backtests of covariates look at the same windows again at every cutoff: these are forecast once (`tsar.decode.kept`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import numpy as np
 from sklearn.base import clone
 
 from tsar.backtesting.result import BacktestResult, Windows
-from tsar.errors import FrameError, OptionError, warn
+from tsar.decode.kept import keep_forecasts
+from tsar.errors import FrameError, OptionError, once, warn
 from tsar.forecast import validate_levels
 from tsar.frame import Panel, normalize_frame, quantile_column
 from tsar.frame.columns import collect, open_frame, read_columns, read_ids, read_stamps, read_table
@@ -29,6 +32,7 @@ from tsar.validation import validate_count
 SHORTEST_HISTORY = 3
 
 
+@once()
 def backtest(
     forecaster: Any,
     df: Any,
@@ -61,7 +65,8 @@ def backtest(
         Points between cutoffs; None: F, so that windows do not overlap.
     refit
         True: fit anew at every cutoff, on what is known there. False: fit once, at the earliest cutoff, and from there
-        on only forecast; for a zero-shot forecaster both are the same.
+        on only forecast; for a zero-shot forecaster both are the same. What covariates do belongs to forecasting
+        other series than those of `fit`: it is learned anew at every cutoff, from what is known there.
     gap
         Lead time: points between the cutoff and the first one that counts; None: that of the forecaster, or 0.
     min_history
@@ -73,6 +78,11 @@ def backtest(
     -------
     BacktestResult
         Forecasts beside what came, scores, coverage.
+
+    Warns
+    -----
+    TsarWarning
+        Those of the forecaster, each kind once.
 
     Raises
     ------
@@ -115,18 +125,19 @@ def backtest(
     median = np.full(quantiles.shape[:-1], np.nan)
     rows = _Rows.read(df, names)
     fitted = None
-    for window in np.flatnonzero(is_window.any(0)):
-        items = np.flatnonzero(is_window[:, window])
-        known = rows.until(panel, items, cuts[items, window])
-        if refit or fitted is None:
-            fitted = _fresh(forecaster, panel).fit(known)
-        options: dict[str, Any] = {"prediction_length": horizon + gap, "quantile_levels": tuple(levels.tolist())}
-        if names.future:
-            options["future_df"] = rows.after(panel, items, cuts[items, window], horizon + gap)
-        answer = fitted.predict(known, **options)
-        median[:, items, window], quantiles[:, items, window] = _numbers(
-            answer, names, len(items), horizon + gap, gap, levels
-        )
+    with keep_forecasts():
+        for window in np.flatnonzero(is_window.any(0)):
+            items = np.flatnonzero(is_window[:, window])
+            known = rows.until(panel, items, cuts[items, window])
+            if refit or fitted is None:
+                fitted = _fresh(forecaster, panel).fit(known)
+            options: dict[str, Any] = {"prediction_length": horizon + gap, "quantile_levels": tuple(levels.tolist())}
+            if names.future:
+                options["future_df"] = rows.after(panel, items, cuts[items, window], horizon + gap)
+            answer = fitted.predict(known, **options)
+            median[:, items, window], quantiles[:, items, window] = _numbers(
+                answer, names, len(items), horizon + gap, gap, levels
+            )
     return BacktestResult(
         Windows(
             panel=panel,

@@ -7,6 +7,7 @@ from scipy.special import ndtri
 
 from tsar.baselines.base import Baseline
 from tsar.refining.classical import fill_gaps
+from tsar.refining.powers import near_one
 from tsar.types import FloatArray
 
 
@@ -56,5 +57,5 @@ class Drift(Baseline):
 
 
 def _root_mean_square(values: FloatArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.sqrt(np.mean(known**2))) if len(known) else 0.0
+    known, exponent = near_one(values[np.isfinite(values)])
+    return float(np.ldexp(np.sqrt(np.mean(known**2)), exponent)) if len(known) else 0.0

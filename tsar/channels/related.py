@@ -150,9 +150,9 @@ def _follow(
         static=np.empty((0, num_items)),
     )  # fmt: skip
     effect = learn_effect(
-        inference.decode, values, bounds, covariates, horizon, levels=inference.levels,
+        inference.recalled(), values, bounds, covariates, horizon, levels=inference.levels,
         context_length=max(inference.context_lengths), season_length=season, method="ridge", seed=seed,
-        forecast=inference.decode_followed, noise=NOISE,
+        forecast=inference.recalled(followed=True), noise=NOISE,
     )  # fmt: skip
     ahead = np.empty((0, num_items, horizon))
     return apply_effect(effect, quantiles, inference.decode, values, bounds, covariates, ahead)

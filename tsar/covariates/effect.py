@@ -36,6 +36,8 @@ class CovariateEffect:
     ----------
     names : tuple of str
         (C,) encoded covariates.
+    columns : tuple of str
+        (C,) the columns that they came from.
     kept : (C,) bool
         Those that are used; all False if the guard found no gain.
     leads : (C,) float64
@@ -54,6 +56,7 @@ class CovariateEffect:
     """
 
     names: tuple[str, ...]
+    columns: tuple[str, ...]
     kept: BoolArray
     leads: FloatArray
     method: str
@@ -69,9 +72,7 @@ class CovariateEffect:
     @property
     def dropped(self) -> tuple[str, ...]:
         """Columns that are not used, without those of the calendar as long as something is."""
-        columns = dict.fromkeys(
-            name.split("=")[0] for name, kept in zip(self.names, self.kept, strict=True) if not kept
-        )
+        columns = dict.fromkeys(column for column, kept in zip(self.columns, self.kept, strict=True) if not kept)
         is_used = self.method != "none"
         return tuple(column for column in columns if not (is_used and column.startswith(CALENDAR)))
 
@@ -122,7 +123,7 @@ def learn_effect(
     """
     num_items = len(offsets) - 1
     leads, shifted, _ = _align(values, offsets, covariates, season_length)
-    none = _no_effect(covariates.names, leads, num_items)
+    none = _no_effect(covariates, leads, num_items)
     chosen = np.arange(num_items)
     if num_items > MAX_ITEMS:
         chosen = np.sort(np.random.default_rng(seed).choice(num_items, MAX_ITEMS, replace=False))
@@ -145,7 +146,7 @@ def learn_effect(
 
     candidates = _candidates(method, int(np.isfinite(target[tests.fold == 0]).sum()))
     form, pooling = min(candidates, key=lambda candidate: explain(candidate[0], candidate[1], usable)[0])
-    kept, importance = _drop_useless(partial(explain, form, pooling), usable, covariates.names)
+    kept, importance = _drop_useless(partial(explain, form, pooling), usable, covariates.columns)
     importance /= before
     explained = explain(form, pooling, kept)[1]
     # trees find a bias of the model without covariates, too: what they gain by that is not the covariates'
@@ -160,6 +161,7 @@ def learn_effect(
     rows = make_rows(tests, target, places, form, kept, covariates, units)
     return CovariateEffect(
         names=covariates.names,
+        columns=covariates.columns,
         kept=kept,
         leads=leads,
         method="gradient_boosting" if form == "trees" else "ridge",
@@ -242,14 +244,14 @@ def _candidates(method: str, num_rows: int) -> list[tuple[str, float]]:
 
 
 def _drop_useless(
-    explain: Callable[[BoolArray], tuple[float, FloatArray]], kept: BoolArray, names: tuple[str, ...]
+    explain: Callable[[BoolArray], tuple[float, FloatArray]], kept: BoolArray, columns: tuple[str, ...]
 ) -> tuple[BoolArray, FloatArray]:
     """Leave covariates out, all indicators of a column together, as long as that lowers the error of later backtests.
 
     Returns those kept (C,), and by how much the error grew without each when it was last left out (C,).
     """
-    groups = np.array([name.split("=")[0] for name in names])
-    importance = np.full(len(names), np.nan)
+    groups = np.array(columns)
+    importance = np.full(len(columns), np.nan)
     error = explain(kept)[0]
     while kept.any():
         without = {group: explain(kept & (groups != group))[0] for group in dict.fromkeys(groups[kept])}
@@ -330,10 +332,11 @@ def _choose_spread(quantiles: FloatArray, levels: FloatArray, errors: FloatArray
     return float(factors[int(np.argmin(losses))])
 
 
-def _no_effect(names: tuple[str, ...], leads: FloatArray, num_items: int) -> CovariateEffect:
+def _no_effect(covariates: Covariates, leads: FloatArray, num_items: int) -> CovariateEffect:
+    names = covariates.names
     return CovariateEffect(
-        names=names, kept=np.zeros(len(names), dtype=bool), leads=leads, method="none", gain=0.0,
-        importance=np.full(len(names), np.nan), item_weights=np.zeros(num_items), spread=1.0,
+        names=names, columns=covariates.columns, kept=np.zeros(len(names), dtype=bool), leads=leads, method="none",
+        gain=0.0, importance=np.full(len(names), np.nan), item_weights=np.zeros(num_items), spread=1.0,
         units=Units(np.ones(num_items), np.ones(num_items), np.ones(len(names)), np.zeros((3, len(names)))),
         item_places=np.full(num_items, -1),
         form="none", predict=None,

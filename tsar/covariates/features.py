@@ -12,6 +12,7 @@ import numpy as np
 from tsar.covariates.regression import Rows
 from tsar.covariates.surprise import Backtests
 from tsar.frame import Covariates
+from tsar.refining.powers import near_one
 from tsar.types import BoolArray, FloatArray, IntArray
 
 FORMS = ("linear", "scaled", "curved", "trees")
@@ -53,8 +54,9 @@ def _quantile(share: float) -> Callable[[FloatArray], Any]:
 
 
 def _of_known(statistic: Callable[[FloatArray], Any], series: FloatArray) -> float:
-    known = series[np.isfinite(series)]
-    return float(statistic(known)) if len(known) else 0.0
+    """A statistic that is proportional to the series; 0 of nothing."""
+    known, exponent = near_one(series[np.isfinite(series)])
+    return float(np.ldexp(statistic(known), exponent)) if len(known) else 0.0
 
 
 def _median_or_one(numbers: FloatArray) -> float:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from tsar.refining.powers import near_one
 from tsar.types import Decode, FloatArray, IntArray
 
 MAX_ITEMS = 256
@@ -172,7 +173,7 @@ def find_leads(values: FloatArray, offsets: IntArray, covariates: FloatArray, se
 
 def whiten(series: FloatArray, season_length: int) -> FloatArray:
     """Differences, also over a season if there are three of them, in units of their deviation; missing ones are 0."""
-    change = np.diff(series)
+    change = np.diff(near_one(series)[0])
     if len(change) > 3 * season_length > 3:
         change = change[season_length:] - change[:-season_length]
     known = change[np.isfinite(change)]

@@ -8,8 +8,8 @@ from tsar.frame.assemble import (
     make_sample_frame,
     quantile_column,
 )
-from tsar.frame.calendar import CALENDAR, add_calendar, calendar_columns
-from tsar.frame.covariates import CovariateColumns, Covariates
+from tsar.frame.calendar import add_calendar, calendar_columns
+from tsar.frame.covariates import CALENDAR, CovariateColumns, Covariates
 from tsar.frame.fresh import make_fresh_panel
 from tsar.frame.normalize import normalize_frame
 from tsar.frame.panel import FrameReport, Panel, Series

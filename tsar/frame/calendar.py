@@ -12,12 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsar.errors import MissingDependencyError, OptionError
-from tsar.frame.covariates import Covariates
+from tsar.frame.covariates import CALENDAR, Covariates
 from tsar.frame.panel import Panel
 from tsar.freq.alias import MONTHS
 from tsar.types import FloatArray
 
-CALENDAR = "calendar:"
 _PERIODS = re.compile(r"(\d*)B?([MQY])([SE])(?:-([A-Z]{3}))?")
 """Frequencies of a month and more: how many, of which letter, stamped at the start or the end, and the anchor."""
 

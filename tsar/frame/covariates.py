@@ -32,6 +32,9 @@ from tsar.types import FloatArray, IntArray, ObjectArray
 if TYPE_CHECKING:
     from tsar.frame.panel import Panel
 
+CALENDAR = "calendar:"
+"""What names of covariates begin with that come from the timestamps."""
+
 MAX_CATEGORIES = 50
 """Categories that a column may have; more would be an id rather than a category."""
 
@@ -89,6 +92,12 @@ class Covariates:
     static_names: tuple[str, ...] = ()
     static: FloatArray = field(default_factory=lambda: np.empty((0, 0)))
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """(C,) the column that each encoded one came from; a part of the calendar is one."""
+        parts = {f"{column}={category}": column for column, known in self.categories.items() for category in known}
+        return tuple(parts.get(name, name.split("=")[0] if name.startswith(CALENDAR) else name) for name in self.names)
 
     @property
     def num_ahead(self) -> int:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tsar.errors import FrameError, ReleaseError
 from tsar.frame.assemble import to_kind
-from tsar.frame.columns import item_ids_of, make_source
+from tsar.frame.columns import Source, item_ids_of, make_source
 from tsar.frame.covariates import Covariates
 from tsar.frame.panel import FrameReport, Panel
 from tsar.freq import make_grid
@@ -37,6 +37,7 @@ def panel_to_bytes(panel: Panel) -> bytes:
         "format_version": FORMAT_VERSION,
         "kind": panel.source.kind,
         "has_ids": panel.source.ids is not None,
+        "id_strings": _strings_of(panel.source),
         "freq": panel.grid.freq or panel.grid.step,
         "stamps": str(starts.dtype),
         "report": dataclasses.asdict(panel.report),
@@ -103,7 +104,7 @@ def _read_panel(table: pa.Table, facts: dict[str, Any]) -> Panel:
     target = table["target"].combine_chunks()
     values = target.values.to_numpy(zero_copy_only=False)
     values.flags.writeable = False
-    frame = _from_arrow(table.select(["item_id", "timestamp"]), facts["kind"])
+    frame = _from_arrow(table.select(["item_id", "timestamp"]), facts["kind"], facts.get("id_strings"))
     source = make_source(frame, "item_id" if facts["has_ids"] else None, "timestamp", np.arange(len(frame)))
     stamp_dtype = cast(StampDtype, pd.api.types.pandas_dtype(facts["stamps"]))
     if isinstance(source.stamp_dtype, pd.DatetimeTZDtype):  # Arrow has another object for zones like UTC+01:00
@@ -135,9 +136,22 @@ def _read_covariates(table: pa.Table, facts: dict[str, Any]) -> Covariates:
     )
 
 
-def _from_arrow(table: pa.Table, kind: str) -> nw.DataFrame[Any]:
+def _strings_of(source: Source) -> str | None:
+    """How pandas holds ids that are text, which Arrow does not tell: ``"python"``, ``"pyarrow"``, ``"ArrowDtype"``."""
+    dtype = getattr(source.ids, "dtype", None)
+    if isinstance(dtype, pd.ArrowDtype) and pa.types.is_string(dtype.pyarrow_dtype):
+        return "ArrowDtype"
+    return dtype.storage if isinstance(dtype, pd.StringDtype) and dtype.na_value is pd.NA else None
+
+
+def _from_arrow(table: pa.Table, kind: str, strings: str | None) -> nw.DataFrame[Any]:
     if kind == "pandas":
-        return nw.from_native(table.to_pandas(), eager_only=True)
+        frame = table.to_pandas()
+        if strings is not None:
+            is_arrow = strings == "ArrowDtype"
+            dtype = pd.ArrowDtype(pa.string()) if is_arrow else pd.api.types.pandas_dtype(f"string[{strings}]")
+            frame["item_id"] = frame["item_id"].astype(dtype)
+        return nw.from_native(frame, eager_only=True)
     if kind == "polars":
         import polars as pl
 

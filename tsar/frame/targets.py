@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tsar.errors import OptionError
+from tsar.errors import OptionError, once
 from tsar.frame.columns import Source
 from tsar.frame.covariates import Covariates
 from tsar.frame.normalize import normalize_frame
@@ -17,6 +17,7 @@ from tsar.frame.panel import Panel
 from tsar.types import FloatArray, IntArray
 
 
+@once()
 def normalize_targets(df: Any, *, target: str | Sequence[str], **options: Any) -> Panel:
     """Turn a long frame into a panel with a series for each item and target, item by item.
 
@@ -33,6 +34,11 @@ def normalize_targets(df: Any, *, target: str | Sequence[str], **options: Any) -
     -------
     Panel
         I * C series; ``item_ids`` has each id C times. All targets of an item have the same stamps.
+
+    Warns
+    -----
+    TsarWarning
+        As `normalize_frame`, for all targets together.
 
     Raises
     ------

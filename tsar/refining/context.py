@@ -15,7 +15,8 @@ import numpy as np
 from scipy.signal import oaconvolve
 
 from tsar.frame import Panel
-from tsar.types import Decode, FloatArray
+from tsar.refining.powers import multiply_by_powers, near_one
+from tsar.types import Decode, FloatArray, IntArray
 from tsar.validation import validate_count
 
 DEFAULT_NEIGHBOURS = 4  # where examples are given without a number
@@ -88,23 +89,28 @@ def follow_neighbours(
     if not wanted:
         return quantiles
     horizon = quantiles.shape[1]
-    shown = [] if examples is None else [_filled(row) for row in np.split(examples.values, examples.offsets[1:-1])]
+    shown = [] if examples is None else [_prepared(row) for row in np.split(examples.values, examples.offsets[1:-1])]
     result = quantiles.copy()
     middle = quantiles.shape[2] // 2
     for item in range(panel.num_items):
-        query = _filled(panel.values[panel.offsets[item] : panel.offsets[item + 1]])
+        query, exponent = _prepared(panel.values[panel.offsets[item] : panel.offsets[item + 1]])
         length = min(max(2 * season, horizon, SHORTEST_MATCH), LONGEST_MATCH, len(query))
         end = query[-length:]
         loc, scale = float(end.mean()), float(end.std())
         if length < 3 or not np.isfinite(loc) or scale <= 1e-9 * abs(loc):
             continue
-        others = [one for one in shown if not np.array_equal(one, query)]  # a copy would confirm itself
+        others = [
+            one for one, power in shown if power != exponent or not np.array_equal(one, query)
+        ]  # a copy would confirm itself
         matches = find_matches((end - loc) / scale, [query, *others], horizon, wanted + 1)
         if len(matches) < 2:
             continue
         weight = _measured_weight(matches, decode, horizon, middle)
         analogue = loc + scale * _mean_future(matches[:wanted], horizon)
-        result[item] += weight * (analogue - quantiles[item, :, middle])[:, None]
+        if weight:
+            near = np.ldexp(quantiles[item], -exponent)
+            near += weight * (analogue - near[:, middle])[:, None]
+            result[item] = multiply_by_powers(near, exponent)
     return result
 
 
@@ -157,6 +163,12 @@ def _sliding_statistics(values: FloatArray, length: int) -> tuple[FloatArray, Fl
     """Mean and deviation of every window of `length` points."""
     windows = np.lib.stride_tricks.sliding_window_view(values, length)
     return windows.mean(1), windows.std(1)
+
+
+def _prepared(series: FloatArray) -> tuple[FloatArray, IntArray]:
+    """The series near one, filled, and the exponent: windows of any size can be compared."""
+    near, exponent = near_one(series)
+    return _filled(near), exponent
 
 
 def _filled(series: FloatArray) -> FloatArray:

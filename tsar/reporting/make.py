@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tsar import __version__
-from tsar.errors import TsarWarning, warn
+from tsar.errors import TsarWarning, kind_of, warn
 from tsar.forecaster import Forecaster
 from tsar.reporting.gather import choose_items, gather
 from tsar.reporting.page import make_page, several
@@ -148,9 +148,5 @@ def _collected_warnings() -> Iterator[list[str]]:
     for one in caught:
         if not issubclass(one.category, TsarWarning):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        elif _kind(str(one.message)) not in map(_kind, notes):
+        elif kind_of(str(one.message)) not in map(kind_of, notes):
             notes.append(str(one.message))
-
-
-def _kind(note: str) -> str:
-    return "".join(letter for letter in note.split(":")[0] if not letter.isdigit())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tsar.constraints import Constraints
-from tsar.errors import FrameError, ServeError, TsarWarning
+from tsar.errors import FrameError, ServeError, collect, quiet
 from tsar.forecast import Forecast, validate_levels
 from tsar.forecaster import Forecaster
 from tsar.frame import Panel, normalize_frame
@@ -104,8 +103,7 @@ class Worker:
         )  # fmt: skip
         forecaster.remember(_join([work.panel for work in works]), {})
         levels = sorted({MEDIAN}.union(*(work.request.quantile_levels for work in works)))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TsarWarning)  # of items that may be another request's; see _make_answer
+        with quiet():  # of items that may be another request's; see _make_answer
             return forecaster.predict_quantiles(prediction_length=first.horizon, quantile_levels=levels)
 
     def _make_answer(self, work: _Work, forecast: Forecast) -> ForecastAnswer:
@@ -143,8 +141,7 @@ def _prepare(request: ForecastRequest, limits: Limits) -> _Work:
     validate_levels(request.quantile_levels)
     table = _make_table(request)
     id_column = "item_id" if "item_id" in table.column_names else None
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", TsarWarning)
+    with collect() as notes:
         panel = normalize_frame(table, id_column=id_column, freq=request.freq)
     horizon = request.prediction_length or max(season_length(panel.freq), 1)
     limits.check("steps ahead", horizon, limits.max_horizon)
@@ -152,7 +149,6 @@ def _prepare(request: ForecastRequest, limits: Limits) -> _Work:
     limits.check("points with the gaps closed", len(panel.values), limits.max_points)
     answers = panel.num_items * horizon * len(request.quantile_levels)
     limits.check("numbers in the answer", answers, limits.max_answers)
-    notes = [str(one.message) for one in caught if issubclass(one.category, TsarWarning)]
     return _Work(request=request, panel=panel, horizon=validate_horizon(horizon), notes=notes)
 
 

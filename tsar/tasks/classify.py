@@ -21,6 +21,7 @@ from tsar.errors import OptionError
 from tsar.frame import normalize_frame
 from tsar.hub import load_model, resolve_device
 from tsar.model.decoder import Decoder
+from tsar.refining.powers import near_one
 from tsar.tasks.embed import pooled_states
 from tsar.tasks.views import as_series, differences, resample, standardize, statistics_of
 from tsar.types import FloatArray
@@ -110,7 +111,8 @@ class _SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         """
         blocks = self._embed(series)
         self.means_ = [block.mean(0) for block in blocks]
-        self.deviations_ = [np.where(block.std(0) > 1e-9, block.std(0), np.inf) for block in blocks]
+        deviations = [np.ldexp(near.std(0), exponents) for near, exponents in (near_one(block, 0) for block in blocks)]
+        self.deviations_ = [np.where(deviation > 1e-9, deviation, np.inf) for deviation in deviations]
         scaled = self._scale(blocks)
         left, size, right = np.linalg.svd(scaled, full_matrices=False)
         kept = size > 1e-9 * max(size[0], 1e-300)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tsar.decode.stream import SeriesStream
-from tsar.errors import FrameError, ModelError, OptionError, ReleaseError, TsarWarning
+from tsar.errors import FrameError, ModelError, OptionError, ReleaseError, quiet
 from tsar.forecast import Forecast, validate_levels
 from tsar.frame import Panel, make_forecast_frame, normalize_frame, panel_from_bytes, panel_to_bytes
 from tsar.freq import season_length
@@ -176,8 +175,7 @@ class StreamingForecaster:
             _refuse_unknown(new, places)
             return [(places[item_id], np.array([_number_of(item_id, value)])) for item_id, value in new.items()]
         grid = self.panel_.grid
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TsarWarning)  # one new row is no thin item here
+        with quiet():  # one new row is no thin item here
             panel = normalize_frame(
                 new, id_column=self.id_column, timestamp_column=self.timestamp_column, target=self.target,
                 freq=grid.step if grid.freq is None else grid.freq,
