@@ -25,7 +25,7 @@ from tsar.arrays import read_arrays
 from tsar.backtesting.result import BacktestResult
 from tsar.backtesting.run import backtest
 from tsar.errors import OptionError, quiet, warn
-from tsar.forecast import Forecast
+from tsar.forecast import Forecast, validate_levels
 from tsar.frame import target_names
 from tsar.samples import Dependence
 from tsar.types import LARGEST, FloatArray
@@ -232,7 +232,7 @@ def calibrate_forecaster(forecaster: Any, df: Any, method: str) -> Calibration:
     raw = clone(forecaster).set_params(calibrate=False, constraints=None)
     num_items = forecaster.panel_.num_items // len(target_names(raw.target))
     windows = int(np.clip(-(-RESIDUALS_WANTED // num_items), *WINDOWS))
-    levels = sorted({*DECILES, *(round(float(level), 12) for level in raw.quantile_levels)})
+    levels = sorted({*DECILES, *(round(float(level), 12) for level in validate_levels(raw.quantile_levels))})
     with quiet():  # fit has given the warnings of this frame
         calibration = fit_calibration(backtest(raw, df, windows=windows, quantile_levels=levels), method)
     if calibration.num_residuals < RESIDUALS_TRUSTED:

@@ -160,6 +160,7 @@ def test_refusals(tiny_release, overconfident):
         (lambda: forecaster.set_params(calibrate="aci").fit(short), "option.invalid"),
         (lambda: forecaster.set_params(calibrate=True).fit(short), "backtest.too_short"),
         (lambda: Forecaster(str(tiny_release), calibrate=True).predict(walks(2, 50)), "forecaster.not_fitted"),
+        (lambda: Forecaster(calibrate=True, quantile_levels=["x"], freq=1).fit(walks(2)), "option.quantile_level"),
         (lambda: fit_calibration(overconfident, "magic"), "option.invalid"),
         (lambda: calibrate_backtest(overconfident, windows=16), "option.invalid"),
         (lambda: calibrate_backtest(overlapping), "option.invalid"),

@@ -140,6 +140,8 @@ def test_the_schema_holds_for_no_rows_good_rows_and_bad_rows(stamps, options):
         ({"timestamp_column": "predictions"}, "option.invalid"),
         ({"future_covariates": ["price"]}, "option.invalid"),
         ({"prediction_length": None}, "option.prediction_length"),
+        ({"quantile_levels": ["a tenth"]}, "option.quantile_level"),
+        ({"quantile_levels": 0.5}, "option.quantile_level"),
         ({"model": "nobody"}, "model.unknown_name"),
         ({"target": "sales"}, "frame.missing_column"),
         ({"timestamp_column": "day"}, "frame.missing_column"),

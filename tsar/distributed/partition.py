@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tsar.errors import FrameError, OptionError, TsarError
+from tsar.forecast import validate_levels
 from tsar.forecaster import Forecaster
 from tsar.frame import normalize_targets, quantile_column, target_names
 from tsar.frame.assemble import validate_columns
@@ -84,7 +85,8 @@ def make_worker(forecaster: Forecaster | Mapping[str, Any]) -> Forecaster:
     ------
     OptionError
         ``option.invalid`` without `freq` or an id column, for a column named as one of the answer's, and for future
-        covariates, which have no place in a partition; ``option.prediction_length`` without one.
+        covariates, which have no place in a partition; ``option.prediction_length`` without one;
+        ``option.quantile_level``.
     """
     given = Forecaster(**forecaster) if isinstance(forecaster, Mapping) else forecaster
     if given.prediction_length is None:
@@ -98,7 +100,7 @@ def make_worker(forecaster: Forecaster | Mapping[str, Any]) -> Forecaster:
             text = f"Partitions do not see each other, so that {name} must be given."
             raise OptionError(text, code="option.invalid", hint="for example freq='D'")
     names = [str(given.id_column), given.timestamp_column, "target_name", "predictions", ERROR_COLUMN]
-    validate_columns([*names, *{quantile_column(level) for level in given.quantile_levels}])
+    validate_columns([*names, *(quantile_column(level) for level in validate_levels(given.quantile_levels))])
     if given.future_covariates:
         text = "future_covariates need a second frame, which a partition does not have."
         raise OptionError(text, code="option.invalid", hint="calendar=True and past_covariates need none")
