@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -360,3 +362,13 @@ def test_real_validation_series_give_windows_of_every_large_source(corpus_folder
     windows, source, _ = corpus.validation_windows(4, 256, seed=0)
     assert len(source.unique()) >= 40
     assert (torch.isfinite(windows).sum(1) > 0).float().mean() > 0.97
+
+
+@pytest.mark.parametrize("damaged", ["item_id", "freq"])
+def test_text_that_is_none_is_a_bad_shard(tmp_path: Path, damaged: str) -> None:
+    text = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 1], dtype=np.int32)), pa.py_buffer(b"\x80"))
+    columns = {"item_id": ["a"], "freq": ["D"], "target": [[1.0, 2.0]]} | {damaged: text}
+    pq.write_table(pa.table(columns), tmp_path / "some.parquet")
+    with pytest.raises(CorpusError) as error:
+        read_shard(tmp_path / "some.parquet")
+    assert error.value.code == "corpus.bad_shard"

@@ -120,10 +120,10 @@ def read_shard(path: Path, split: Split = "all") -> Shard:
         targets = table["target"].combine_chunks()
         flat = targets.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)
         lengths = targets.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    except (pa.ArrowException, OSError, AttributeError) as error:
+        freqs = tuple(freq or "" for freq in table["freq"].to_pylist())
+    except (pa.ArrowException, OSError, AttributeError, UnicodeDecodeError) as error:
         raise CorpusError(f"{path} is not a shard: {error}.", code="corpus.bad_shard") from error
     flat = np.where(np.isfinite(flat), flat, np.nan)
-    freqs = tuple(freq or "" for freq in table["freq"].to_pylist())
     return Shard(path.stem, tuple(table["item_id"].to_pylist()), freqs, flat, lengths)
 
 
