@@ -85,10 +85,10 @@ def join(items, length):
     values = np.random.default_rng(0).normal(size=items * length).cumsum()
     decode = lambda values, offsets: np.zeros((items, 12, 9))
     zeros, starts = np.zeros((items, 12, 9)), np.arange(items + 1) * length
-    return join_classical(zeros, values, starts, 12, decode, engine="statsmodels")
+    return join_classical(zeros, values, starts, 12, decode)
 
 with joblib.parallel_config(n_jobs=2):
-    threading.Thread(target=kill_one).start()
+    threading.Thread(target=kill_one, daemon=True).start()
     try:
         join(320, 120)
     except ResourceError as error:
