@@ -2,7 +2,9 @@
 
 import re
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -36,6 +38,22 @@ WITH_PYTHON = [
 COMMANDS = sorted({line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()})
 
 
+@pytest.fixture
+def registries():
+    """The registries as they were, after a page has put parts of its own into them."""
+    from tsar.heads import HEADS
+    from tsar.model.blocks import BLOCKS, FEED_FORWARDS
+    from tsar.tokenizers import TOKENIZERS
+    from tsar.training.objectives import OBJECTIVES
+    from tsar.training.synth import FAMILIES
+
+    with ExitStack() as stack:
+        for registry in (HEADS, BLOCKS, FEED_FORWARDS, TOKENIZERS, OBJECTIVES, FAMILIES):
+            stack.enter_context(patch.dict(registry))
+        yield
+
+
+@pytest.mark.usefixtures("registries")
 @pytest.mark.filterwarnings("ignore:Using `json`-module:UserWarning")  # GluonTS without orjson
 @pytest.mark.filterwarnings("ignore:The default of config ``remember_data``:FutureWarning")  # sktime 1.2
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=by_name)
