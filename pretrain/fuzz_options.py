@@ -270,7 +270,10 @@ def check_levels(case, fitted, ahead, numbers):
 
 def check_threads(case, fitted, ahead, numbers):
     found = []
-    call = lambda: found.append(numbers_of(case, fitted.predict(**ahead)))  # noqa: E731
+
+    def call():
+        found.append(numbers_of(case, fitted.predict(**ahead)))
+
     threads = [threading.Thread(target=call) for _ in range(3)]
     for thread in threads:
         thread.start()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 import platform
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tsar import __version__
-from tsar.errors import TsarWarning, kind_of, warn
+from tsar.errors import collect, kind_of, warn
 from tsar.forecaster import Forecaster
 from tsar.reporting.gather import choose_items, gather
 from tsar.reporting.page import make_page, several
@@ -89,10 +87,11 @@ def report(
         validate_count(name, value)
     forecaster = Forecaster() if forecaster is None else forecaster
     began = time.perf_counter()
-    with _collected_warnings() as notes:
+    with collect() as texts:
         found = gather(
             df, forecaster, future_df=future_df, windows=windows, against=against, backtest_items=int(backtest_items)
         )
+    notes = _one_of_each_kind(texts)
     columns = {name: getattr(forecaster, name) for name in ("id_column", "timestamp_column", "target")}
     sections = [
         health_section(found),
@@ -138,15 +137,9 @@ def _is_default(value: Any, default: Any) -> bool:
     return value is default or (type(value) is type(default) and bool(np.all(value == default)))
 
 
-@contextmanager
-def _collected_warnings() -> Iterator[list[str]]:
-    """The texts of tsar's warnings, each kind once: a backtest repeats them with other numbers; others pass."""
-    notes: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", TsarWarning)
-        yield notes
-    for one in caught:
-        if not issubclass(one.category, TsarWarning):
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        elif kind_of(str(one.message)) not in map(kind_of, notes):
-            notes.append(str(one.message))
+def _one_of_each_kind(texts: Sequence[str]) -> list[str]:
+    """The first warning of each kind: a backtest repeats them with other numbers."""
+    firsts: dict[str, str] = {}
+    for text in texts:
+        firsts.setdefault(kind_of(text), text)
+    return list(firsts.values())
